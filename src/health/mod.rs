@@ -1,0 +1,3 @@
+//! The HTTP thread: health, readiness, metrics.
+
+pub mod snapshot;

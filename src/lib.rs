@@ -1,0 +1,12 @@
+//! MokaMetrics Simulator: a coffee-machine factory that feeds a Kafka pipeline.
+//!
+//! `run` alone wires a live factory together; `factory` is the pure core, `wire` the contract with the outside, `bus` where
+//! records go and orders come from.
+
+pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod factory;
+pub mod health;
+pub mod units;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `mokasim` command.
+
+fn main() {}
