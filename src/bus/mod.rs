@@ -1,5 +1,7 @@
 //! Where orders come from and records go to: one trait, several adapters. No call of it waits.
 
+pub mod outbox;
+
 use crate::wire::Record;
 use std::time::{Duration, Instant};
 
