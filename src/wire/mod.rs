@@ -1,5 +1,17 @@
 //! The contract with the outside: bytes to orders, outputs to records, time zones.
 
+mod encode;
+mod json;
+mod order;
+mod spool_line;
+mod telemetry;
+mod time;
+
+pub use encode::{Encoded, Encoder, PAYLOAD_BYTES_MAX, run_id};
+pub use order::{CheckedOrder, ORDER_BYTES_MAX, OrderLine, Rejection, order_line, parse_order};
+pub use spool_line::spool_line;
+pub use time::{UnknownZone, parse_rfc3339, rfc3339_utc, zone_exists};
+
 use crate::units::SimTime;
 
 /// Row in the table of output topics, [`Topics`].
