@@ -1,10 +1,67 @@
 //! `config.toml`: what it says, after flags and environment had their word.
 
+mod environment;
+mod plan;
+mod problem;
+mod reader;
+mod rules;
+mod sections;
+mod signals;
+mod source;
+mod stages;
+
+pub use problem::Problem;
+pub use source::{BUILT_IN, Source};
+
 use crate::factory::plan::Plan;
 use crate::wire::Topics;
+use environment::Environment;
+use problem::Problems;
+use reader::{Document, Section};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+/// The environment variable that names the configuration file.
+pub const CONFIG_PATH: &str = "CONFIG_PATH";
+
+/// What flags set: it comes before environment and file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Brokers, by [`server`]; empty: not given.
+    pub bootstrap_servers: Vec<String>,
+    /// Folder of the spool.
+    pub data: Option<PathBuf>,
+    /// Speed.
+    pub speed: Option<Speed>,
+    /// Root of every draw.
+    pub seed: Option<u64>,
+    /// Length of a tick, by [`tick`].
+    pub tick: Option<Duration>,
+    /// Level of the log, in the file and on the terminal.
+    pub log_level: Option<log::LevelFilter>,
+}
+
+/// The configuration of `source`, or the built-in one, after environment (by a lookup of its variables) and flags.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the lines.
+pub fn load(
+    source: Option<&Source>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    overrides: &Overrides,
+) -> Result<Config, Vec<Problem>> {
+    let built_in = Document::parse("built-in config.toml", BUILT_IN)?;
+    let own = source.map(|source| Document::parse(&source.name, &source.text)).transpose()?;
+    let own = own.as_ref().map(Document::root);
+    let mut problems = Problems::default();
+    let mut config = Section::read_with(own, Some(built_in.root()), &mut problems, |root| {
+        sections::config(root, &Environment(environment))
+    });
+    config.lay_over(overrides);
+    problems.or(config)
+}
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -24,6 +81,27 @@ pub struct Config {
     /// The simulated world: `[machines]`, `[locations]`, `[[stages]]`, `[processing_times]`, `[capacity]`, `[simulation]`.
     /// Its seed is 0 where the configuration gives none: the run draws one.
     pub plan: Plan,
+    /// `capacity.memory_max_bytes`
+    pub memory_max_bytes: u64,
+}
+
+impl Config {
+    fn lay_over(&mut self, overrides: &Overrides) {
+        if !overrides.bootstrap_servers.is_empty() {
+            self.kafka.bootstrap_servers.clone_from(&overrides.bootstrap_servers);
+        }
+        if let Some(data) = &overrides.data {
+            self.spool.dir.clone_from(data);
+        }
+        if let Some(seed) = overrides.seed {
+            self.simulation.seed = Some(seed);
+            self.plan.seed = seed;
+        }
+        self.simulation.speed = overrides.speed.unwrap_or(self.simulation.speed);
+        self.simulation.tick = overrides.tick.unwrap_or(self.simulation.tick);
+        self.log.level = overrides.log_level.unwrap_or(self.log.level);
+        self.log.terminal_level = overrides.log_level.unwrap_or(self.log.terminal_level);
+    }
 }
 
 /// `[kafka]`
@@ -117,6 +195,50 @@ pub enum Speed {
     Times(f64),
     /// `max`: as fast as the bus takes the records.
     Max,
+}
+
+impl Speed {
+    const EXPECTED: &str = "a number from 0.001 to 1000000, or \"max\"";
+
+    fn times(times: f64) -> Option<Self> {
+        (0.001..=1e6).contains(&times).then_some(Self::Times(times))
+    }
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    /// `60`, `60x` or `max`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let times = || Self::times(text.strip_suffix('x').unwrap_or(text).parse().ok()?);
+        let speed = if text == "max" { Some(Self::Max) } else { times() };
+        speed.ok_or_else(|| format!("expected {}", Self::EXPECTED))
+    }
+}
+
+/// Checks a broker's address and returns it.
+///
+/// # Errors
+/// What was expected, if it is no `HOST:PORT` (an IPv6 address in brackets).
+pub fn server(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let is_host = |host: &str| match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
+    };
+    match parts {
+        Some((host, 1..)) if is_host(host) => Ok(text.to_owned()),
+        _ => Err("expected HOST:PORT".to_owned()),
+    }
+}
+
+/// Parses the length of a tick.
+///
+/// # Errors
+/// What was expected, if it is no whole number of milliseconds from 1 to 10000.
+pub fn tick(text: &str) -> Result<Duration, String> {
+    let tick = text.parse().ok().filter(|ms| rules::TICK_MS.contains(ms));
+    tick.map(Duration::from_millis).ok_or_else(|| format!("expected {}", rules::tick_ms().expected))
 }
 
 /// `[spool]`

@@ -1,0 +1,226 @@
+//! What a single value must be: one rule for each kind of value, with the words that say so.
+
+use super::{Compression, Speed};
+use crate::units::Span;
+use log::LevelFilter;
+use std::fmt::{self, Display};
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use toml::de::DeValue;
+
+type Parse<T> = dyn Fn(&DeValue<'_>) -> Option<T>;
+
+/// A check that turns a TOML value into a `T`.
+pub(super) struct Rule<T> {
+    /// What is expected, to follow that word.
+    pub(super) expected: String,
+    /// Takes the value's place after a problem, so that reading goes on; the result is thrown away.
+    pub(super) stand_in: T,
+    /// The value is never quoted.
+    pub(super) secret: bool,
+    parse: Box<Parse<T>>,
+}
+
+impl<T> fmt::Debug for Rule<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expected)
+    }
+}
+
+impl<T: 'static> Rule<T> {
+    fn new(expected: &str, stand_in: T, parse: impl Fn(&DeValue<'_>) -> Option<T> + 'static) -> Self {
+        Self { expected: expected.to_owned(), stand_in, secret: false, parse: Box::new(parse) }
+    }
+}
+
+impl<T> Rule<T> {
+    /// The value, if it keeps the rule.
+    pub(super) fn parse(&self, value: &DeValue<'_>) -> Option<T> {
+        (self.parse)(value)
+    }
+
+    /// The value of a bare text, such as a variable's, if it keeps the rule.
+    pub(super) fn parse_text(&self, text: &str) -> Option<T> {
+        let as_text = DeValue::String(text.into());
+        self.parse(&as_text).or_else(|| self.parse(DeValue::parse(&text.trim().to_lowercase()).ok()?.get_ref()))
+    }
+
+    /// The same rule for what `f` makes of the value.
+    pub(super) fn map<U>(self, f: impl Fn(T) -> U + 'static) -> Rule<U>
+    where
+        T: 'static,
+    {
+        let stand_in = f(self.stand_in);
+        let parse = self.parse;
+        Rule { expected: self.expected, stand_in, secret: self.secret, parse: Box::new(move |value| parse(value).map(&f)) }
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean() -> Rule<bool> {
+    Rule::new("true or false", false, |value| value.as_bool())
+}
+
+/// A whole number.
+pub(super) fn integer<T>(range: RangeInclusive<T>) -> Rule<T>
+where
+    T: TryFrom<i128> + PartialOrd + Copy + Display + 'static,
+{
+    let (min, max) = (*range.start(), *range.end());
+    Rule::new(&format!("a whole number from {min} to {max}"), min, move |value| {
+        let integer = value.as_integer()?;
+        let integer = i128::from_str_radix(integer.as_str(), integer.radix()).ok()?;
+        T::try_from(integer).ok().filter(|integer| range.contains(integer))
+    })
+}
+
+/// A number, with a decimal point or without.
+pub(super) fn number(range: RangeInclusive<f64>) -> Rule<f64> {
+    let (min, max) = (*range.start(), *range.end());
+    Rule::new(&format!("a number from {min} to {max}"), min, move |value| {
+        as_number(value).filter(|number| range.contains(number))
+    })
+}
+
+fn as_number(value: &DeValue<'_>) -> Option<f64> {
+    match value {
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|integer| integer as f64)
+        }
+        _ => None,
+    }
+}
+
+/// A year in seconds: no single time is longer.
+pub(super) const YEAR_S: f64 = 31_536_000.0;
+
+/// Seconds of simulated time, kept to the millisecond.
+pub(super) fn seconds(range: RangeInclusive<f64>) -> Rule<Span> {
+    number(range).map(|seconds| Span((seconds * 1000.0).round() as i64))
+}
+
+/// A text that passes a check.
+pub(super) fn text(expected: &str, check: fn(&str) -> bool) -> Rule<String> {
+    Rule::new(expected, String::new(), move |value| value.as_str().filter(|text| check(text)).map(str::to_owned))
+}
+
+/// A text of any kind.
+pub(super) fn any_text() -> Rule<String> {
+    text("a text", |_| true)
+}
+
+/// A text that problems do not quote.
+pub(super) fn secret() -> Rule<String> {
+    Rule { secret: true, ..any_text() }
+}
+
+/// A text that goes onto the wire.
+pub(super) fn name() -> Rule<String> {
+    text(NAME, is_name)
+}
+
+/// What [`is_name`] asks for.
+pub(super) const NAME: &str = "1 to 100 characters, none of them a control character";
+
+/// Whether a text may go onto the wire as a name.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=100).contains(&text.chars().count()) && !text.contains(char::is_control)
+}
+
+/// A Kafka topic, or a part of one.
+pub(super) fn topic() -> Rule<String> {
+    text(TOPIC, is_topic)
+}
+
+/// What [`is_topic`] asks for.
+pub(super) const TOPIC: &str = "a topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -";
+
+/// Kafka's rule for topic names (`org.apache.kafka.common.internals.Topic`).
+pub(super) fn is_topic(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&name.len()) && name.bytes().all(legal) && name != "." && name != ".."
+}
+
+/// One of several words.
+pub(super) fn word<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> Rule<T> {
+    let quoted: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+    Rule::new(&format!("one of {}", quoted.join(", ")), words[0].1, move |value| {
+        let text = value.as_str()?;
+        words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning)
+    })
+}
+
+/// An IP address.
+pub(super) fn address() -> Rule<IpAddr> {
+    let none = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    Rule::new("an IP address such as \"127.0.0.1\"", none, |value| value.as_str()?.parse().ok())
+}
+
+/// `speed`: a number or a text as [`Speed`] parses it.
+pub(super) fn speed() -> Rule<Speed> {
+    Rule::new(Speed::EXPECTED, Speed::Max, |value| match value {
+        DeValue::String(text) => text.parse().ok(),
+        value => as_number(value).and_then(Speed::times),
+    })
+}
+
+/// `compression_type`
+pub(super) fn compression() -> Rule<Compression> {
+    word(&[
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip),
+        ("snappy", Compression::Snappy),
+        ("lz4", Compression::Lz4),
+        ("zstd", Compression::Zstd),
+    ])
+}
+
+/// `level`, `terminal_level`
+pub(super) fn level() -> Rule<LevelFilter> {
+    word(&[
+        ("off", LevelFilter::Off),
+        ("error", LevelFilter::Error),
+        ("warn", LevelFilter::Warn),
+        ("info", LevelFilter::Info),
+        ("debug", LevelFilter::Debug),
+        ("trace", LevelFilter::Trace),
+    ])
+}
+
+/// `bootstrap_servers`: none, or several by comma.
+pub(super) fn servers() -> Rule<Vec<String>> {
+    Rule::new(SERVERS, Vec::new(), |value| parse_servers(value.as_str()?))
+}
+
+/// What [`parse_servers`] asks for.
+pub(super) const SERVERS: &str = "HOST:PORT, several by comma, or \"\" for the spool";
+
+/// Splits a list of brokers; `None` if one of them is no `HOST:PORT`.
+pub(super) fn parse_servers(list: &str) -> Option<Vec<String>> {
+    if list.trim().is_empty() {
+        return Some(Vec::new());
+    }
+    list.split(',').map(|server| super::server(server.trim()).ok()).collect()
+}
+
+/// `endpoint_url`: none, or the beginning of an HTTP address.
+pub(super) fn endpoint() -> Rule<String> {
+    text("an http:// or https:// address, or \"\"", |text| {
+        let uri = text.parse::<ureq::http::Uri>();
+        text.is_empty() || uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+    })
+}
+
+/// `timezone`
+pub(super) fn zone() -> Rule<String> {
+    text("a name of the time-zone database such as \"Europe/Rome\"", |name| tzdb::tz_by_name(name).is_some())
+}
+
+/// Bounds of `tick_ms` and `--tick`.
+pub(super) const TICK_MS: RangeInclusive<u64> = 1..=10_000;
+
+/// `tick_ms`
+pub(super) fn tick_ms() -> Rule<u64> {
+    integer(TICK_MS)
+}

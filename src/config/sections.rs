@@ -1,0 +1,135 @@
+//! The sections of single keys, each read into its type.
+
+use super::environment::Environment;
+use super::reader::{Section, refuse_duplicates};
+use super::rules::{self, integer, number, seconds};
+use super::{Api, Config, HealthCheck, Kafka, Log, Secret, Simulation, Spool, plan, stages};
+use crate::factory::plan::{Capacity, Plan};
+use crate::wire::Topics;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole file.
+pub(super) fn config(root: &mut Section<'_, '_>, environment: &Environment<'_>) -> Config {
+    let stages = stages::read(root);
+    let kafka = root.table("kafka", |section| kafka(section, environment, &stages));
+    let api = root.table("api", |section| api(section, environment));
+    let health_check = root.table("health_check", |section| health_check(section, environment));
+    let (capacity, memory_max_bytes) = root.table("capacity", capacity);
+    let (simulation, mut plan) = root.table("simulation", |section| simulation(section, capacity));
+    plan.sites = plan::sites(root, &stages);
+    plan.stages = plan::timed_stages(root, stages);
+    let spool = root.table("spool", spool);
+    let log = root.table("log", log);
+    Config { kafka, api, health_check, simulation, spool, log, plan, memory_max_bytes }
+}
+
+fn kafka(section: &mut Section<'_, '_>, environment: &Environment<'_>, stages: &[stages::Row<'_>]) -> Kafka {
+    let servers = rules::servers();
+    let in_file = section.read("bootstrap_servers", &servers);
+    let in_environment = environment.read("KAFKA_BOOTSTRAP_SERVERS", &servers, section.problems);
+    Kafka {
+        bootstrap_servers: in_environment.unwrap_or(in_file),
+        group_id: section.read("group_id", &rules::name()),
+        from_earliest: section.read("auto_offset_reset", &rules::word(&[("earliest", true), ("latest", false)])),
+        batch_size: section.read("batch_size", &integer(1..=16 << 20)),
+        linger: Duration::from_millis(section.read("linger_ms", &integer(0..=60_000))),
+        compression: section.read("compression_type", &rules::compression()),
+        buffer_bytes: section.read("buffer_bytes", &integer(1 << 20..=u32::MAX as usize)),
+        topics: section.table("topics", |section| topics(section, stages)),
+    }
+}
+
+fn topics(section: &mut Section<'_, '_>, stages: &[stages::Row<'_>]) -> Topics {
+    let keys = ["input", "events", "rejected"];
+    let fixed = keys.map(|key| section.read(key, &rules::topic()));
+    let items: Vec<_> = keys.iter().filter_map(|key| section.find(key)).collect();
+    refuse_duplicates(items, section.problems);
+    let prefix = section.read("telemetry_prefix", &rules::topic());
+    let telemetry = stages.iter().map(|row| row.telemetry_topic(&prefix, &fixed, section.problems)).collect();
+    let [orders, events, rejected] = fixed;
+    Topics { orders, telemetry, events, rejected }
+}
+
+fn api(section: &mut Section<'_, '_>, environment: &Environment<'_>) -> Api {
+    let in_file = section.read("enable_api", &rules::boolean());
+    let in_environment = environment.read("ENABLE_API", &rules::boolean(), section.problems);
+    let enabled = in_environment.unwrap_or(in_file);
+    let endpoint_url = section.required("endpoint_url", &rules::endpoint());
+    if enabled && endpoint_url.as_deref() == Some("") {
+        let expected = "false, or an api.endpoint_url in the configuration file";
+        match section.own_child("enable_api") {
+            Some(item) if in_environment.is_none() => item.unexpected(expected, section.problems),
+            _ => environment.unexpected("ENABLE_API", expected, section.problems),
+        }
+    }
+    let key_in_file = section.read("api_key", &rules::secret());
+    let key_in_environment = environment.read("MOKAMETRICS_API_KEY", &rules::secret(), section.problems);
+    Api {
+        enabled,
+        endpoint_url: endpoint_url.unwrap_or_default(),
+        api_key: Secret(key_in_environment.unwrap_or(key_in_file)),
+    }
+}
+
+fn health_check(section: &mut Section<'_, '_>, environment: &Environment<'_>) -> HealthCheck {
+    let port = integer(0..=u16::MAX);
+    let port_in_file = section.read("port", &port);
+    HealthCheck {
+        bind: section.read("bind", &rules::address()),
+        port: environment.read("HEALTH_CHECK_PORT", &port, section.problems).unwrap_or(port_in_file),
+        requests_per_second: section.read("requests_per_second", &integer(1..=1_000_000)),
+    }
+}
+
+/// What concerns the loop, and the plan so far: without stages and sites.
+fn simulation(section: &mut Section<'_, '_>, capacity: Capacity) -> (Simulation, Plan) {
+    let seed = section.optional("seed", &integer(0..=u64::MAX));
+    let plan = Plan {
+        seed: seed.unwrap_or_default(),
+        stages: Vec::new(),
+        sites: Vec::new(),
+        priority_processing: section.read("priority_processing", &rules::boolean()),
+        block_probability: section.read("machine_block_probability", &number(0.0..=1.0)),
+        block_duration: section.range("block_duration", &seconds(0.001..=rules::YEAR_S)),
+        telemetry_interval: section.read("telemetry_interval", &seconds(0.1..=86_400.0)),
+        idle_telemetry: section.read("idle_telemetry", &rules::boolean()),
+        capacity,
+    };
+    let simulation = Simulation {
+        speed: section.read("speed", &rules::speed()),
+        seed,
+        tick: Duration::from_millis(section.read("tick_ms", &rules::tick_ms())),
+        status_report_interval: Duration::from_secs(section.read("status_report_interval", &integer(1..=86_400))),
+        batch_processing: section.read("batch_processing", &rules::boolean()),
+    };
+    (simulation, plan)
+}
+
+/// The plan's capacity, and the most memory it may take, in bytes.
+fn capacity(section: &mut Section<'_, '_>) -> (Capacity, u64) {
+    let capacity = Capacity {
+        lots: section.read("lots", &integer(1..=10_000_000)),
+        remembered_codes: section.read("remembered_codes", &integer(1..=100_000_000)),
+    };
+    (capacity, section.read("memory_max_bytes", &integer(1 << 20..=1 << 40)))
+}
+
+fn spool(section: &mut Section<'_, '_>) -> Spool {
+    Spool {
+        dir: PathBuf::from(section.read("dir", &rules::text("the path of a folder", |dir| !dir.is_empty()))),
+        max_bytes: section.read("max_bytes", &integer(1 << 20..=1 << 44)),
+        roll_bytes: section.read("roll_bytes", &integer(1 << 12..=1 << 40)),
+    }
+}
+
+fn log(section: &mut Section<'_, '_>) -> Log {
+    let file = section.read("file", &rules::text("the path of a file, or \"\" for none", |_| true));
+    Log {
+        level: section.read("level", &rules::level()),
+        terminal_level: section.read("terminal_level", &rules::level()),
+        file: Some(file).filter(|file| !file.is_empty()).map(PathBuf::from),
+        file_max_bytes: section.read("file_max_bytes", &integer(1 << 12..=1 << 30)),
+        files_kept: section.read("files_kept", &integer(0..=1000)),
+    }
+}
