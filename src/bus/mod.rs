@@ -1,5 +1,6 @@
 //! Where orders come from and records go to: one trait, several adapters. No call of it waits.
 
+pub mod kafka;
 pub mod outbox;
 
 use crate::wire::Record;

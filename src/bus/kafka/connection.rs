@@ -1,0 +1,552 @@
+//! One connection to a broker, without its socket: bytes in, bytes out.
+//!
+//! ```text
+//!            ApiVersions 3, then 0          SaslHandshake        SaslAuthenticate
+//!  new ────► Asking ──────────────► ──────► Mechanism ─────────► Proving ──┐
+//!                │ no SASL                       ▲                          │
+//!                ▼                               │ the session has aged     │
+//!              Ready ────────────────────────────┘                          │
+//!                ▲                                                          │
+//!                └──────────────────────────────────────────────────────────┘
+//!  any stage ── wrong frame, wrong correlation id, time-out, refusal ──► an error: the owner drops the connection
+//! ```
+
+use super::error::{Api, Expected, Failure};
+use super::frame::Frames;
+use super::sasl::{Exchange, Step};
+use super::security::Sasl;
+use super::settings::Settings;
+use super::versions::Versions;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+};
+use kafka_protocol::protocol::{Decodable, Request, StrBytes, encode_request_header_into_buffer};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+/// A request's number; no two of a client are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A broker's answer, not decoded yet.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    api: Api,
+    version: i16,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The version the request was sent in.
+    #[must_use]
+    pub const fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// Decodes the answer to a request of type `R`.
+    ///
+    /// # Errors
+    /// [`Failure::Garbled`]
+    pub fn decode<R: Request>(mut self) -> Result<R::Response, Failure> {
+        if self.api.0 != R::KEY {
+            return Err(garbled(self.api, &format_args!("taken for one to {}", Api(R::KEY))));
+        }
+        R::Response::decode(&mut self.body, self.version).map_err(|error| garbled(self.api, &error))
+    }
+}
+
+/// A connection that has been made.
+#[derive(Debug)]
+pub struct Connection {
+    stage: Stage,
+    versions: Versions,
+    client_id: StrBytes,
+    sasl: Option<Sasl>,
+    request_timeout: Duration,
+    in_flight_max: usize,
+    inbound: Frames,
+    outbound: VecDeque<Bytes>,
+    in_flight: VecDeque<InFlight>,
+    answers: VecDeque<(Ticket, Answer)>,
+    correlation_id: i32,
+    session_ends: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Asking,
+    Mechanism,
+    Proving(Exchange),
+    Ready,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    correlation_id: i32,
+    /// `None` for the handshake's own.
+    ticket: Option<Ticket>,
+    api: Api,
+    version: i16,
+    deadline: Instant,
+}
+
+impl Connection {
+    /// A connection whose socket has just been connected: it asks for the broker's versions.
+    #[must_use]
+    pub fn new(settings: &Settings, now: Instant) -> Self {
+        let mut connection = Self {
+            stage: Stage::Asking,
+            versions: Versions::default(),
+            client_id: StrBytes::from_string(settings.client_id.clone()),
+            sasl: settings.security.sasl.clone(),
+            request_timeout: settings.request_timeout,
+            in_flight_max: settings.in_flight_max,
+            inbound: Frames::new(settings.frame_bytes_max),
+            outbound: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            answers: VecDeque::new(),
+            correlation_id: 0,
+            session_ends: None,
+        };
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("mokasim"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        // Brokers before 2.4 answer version 3 with an error in version 0, and are asked again.
+        connection.ask(&request, 3, now).unwrap_or_else(|error| log::error!("ApiVersions: {error}"));
+        connection
+    }
+
+    /// Whether a request may be sent: the handshake is over, and not too many are in flight.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready) && self.in_flight.len() < self.in_flight_max
+    }
+
+    /// Whether the handshake is over.
+    #[must_use]
+    pub const fn is_established(&self) -> bool {
+        matches!(self.stage, Stage::Ready)
+    }
+
+    /// What the broker knows; nothing before the handshake is over.
+    #[must_use]
+    pub const fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    /// Requests that wait for their answer.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Sends a request in a version that [`Self::versions`] gave.
+    ///
+    /// # Errors
+    /// A field is set that the version does not have: a mistake of the caller, nothing was sent.
+    pub fn send<R: Request>(&mut self, ticket: Ticket, request: &R, version: i16, deadline: Instant) -> Result<(), Failure> {
+        self.enqueue(Some(ticket), Api(R::KEY), version, deadline, [encoded(request, version)?])
+    }
+
+    /// Sends a request whose body was encoded by the caller, in pieces that are not copied.
+    ///
+    /// # Errors
+    /// The request is longer than a frame can be.
+    pub fn send_encoded(
+        &mut self,
+        ticket: Ticket,
+        api: Api,
+        version: i16,
+        deadline: Instant,
+        body: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), Failure> {
+        self.enqueue(Some(ticket), api, version, deadline, body)
+    }
+
+    /// Sends a request of the handshake.
+    fn ask<R: Request>(&mut self, request: &R, version: i16, now: Instant) -> Result<(), Failure> {
+        self.enqueue(None, Api(R::KEY), version, now + self.request_timeout, [encoded(request, version)?])
+    }
+
+    fn enqueue(
+        &mut self,
+        ticket: Option<Ticket>,
+        api: Api,
+        version: i16,
+        deadline: Instant,
+        body: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), Failure> {
+        let correlation_id = self.correlation_id;
+        self.correlation_id = correlation_id.wrapping_add(1);
+        let header = RequestHeader::default()
+            .with_request_api_key(api.0)
+            .with_request_api_version(version)
+            .with_correlation_id(correlation_id)
+            .with_client_id(Some(self.client_id.clone()));
+        let mut head = BytesMut::with_capacity(64);
+        head.put_i32(0);
+        encode_request_header_into_buffer(&mut head, &header).map_err(|error| garbled(api, &error))?;
+        let place = self.outbound.len();
+        self.outbound.push_back(Bytes::new());
+        self.outbound.extend(body.into_iter().filter(|piece| !piece.is_empty()));
+        let length = head.len() - 4 + self.outbound.range(place..).map(Bytes::len).sum::<usize>();
+        let Ok(length) = i32::try_from(length) else {
+            self.outbound.truncate(place);
+            return Err(garbled(api, &format_args!("a request of {length} bytes")));
+        };
+        head[..4].copy_from_slice(&length.to_be_bytes());
+        self.outbound[place] = head.freeze();
+        self.in_flight.push_back(InFlight { correlation_id, ticket, api, version, deadline });
+        Ok(())
+    }
+
+    /// Fills `slices` with what is to be written, in order, and says how many were filled.
+    pub fn outgoing<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        slices.iter_mut().zip(&self.outbound).map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+    }
+
+    /// So many bytes of [`Self::outgoing`] have been written.
+    pub fn sent(&mut self, mut bytes: usize) {
+        while let Some(piece) = self.outbound.front_mut() {
+            if bytes < piece.len() {
+                piece.advance(bytes);
+                return;
+            }
+            bytes -= piece.len();
+            self.outbound.pop_front();
+        }
+    }
+
+    /// Takes bytes that arrived, and does what they ask for.
+    ///
+    /// # Errors
+    /// The connection is of no more use.
+    pub fn received(&mut self, bytes: &[u8], now: Instant) -> Result<(), Failure> {
+        self.inbound.push(bytes);
+        while let Some(frame) = self.inbound.next_frame()? {
+            let (asked, answer) = self.match_answer(frame)?;
+            match asked.ticket {
+                Some(ticket) => self.answers.push_back((ticket, answer)),
+                None => self.handshake(answer, now)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn match_answer(&mut self, mut frame: Bytes) -> Result<(InFlight, Answer), Failure> {
+        let found = frame.first_chunk().map_or(-1, |id| i32::from_be_bytes(*id));
+        let Some(asked) = self.in_flight.front().copied().filter(|asked| asked.correlation_id == found) else {
+            let expected = self.in_flight.front().map(|asked| asked.correlation_id);
+            return Err(Failure::Correlation { found, expected: Expected(expected) });
+        };
+        self.in_flight.pop_front();
+        let api = asked.api;
+        let key = ApiKey::try_from(api.0).map_err(|()| garbled(api, &"unknown request"))?;
+        ResponseHeader::decode(&mut frame, key.response_header_version(asked.version))
+            .map_err(|error| garbled(api, &error))?;
+        Ok((asked, Answer { api, version: asked.version, body: frame }))
+    }
+
+    /// The oldest answer not yet taken.
+    pub fn next_answer(&mut self) -> Option<(Ticket, Answer)> {
+        self.answers.pop_front()
+    }
+
+    /// The requests that will not be answered, when the connection is dropped.
+    pub fn abandoned(&self) -> impl Iterator<Item = Ticket> {
+        self.in_flight.iter().filter_map(|asked| asked.ticket)
+    }
+
+    /// Lets time pass: time-outs, slices of key derivation, and authentication anew before the session's end (KIP-368).
+    ///
+    /// # Errors
+    /// A request was not answered in time.
+    pub fn poll(&mut self, now: Instant) -> Result<(), Failure> {
+        if let Some(late) = self.in_flight.iter().find(|asked| asked.deadline <= now) {
+            return Err(Failure::TimedOut(late.api));
+        }
+        match &mut self.stage {
+            Stage::Proving(exchange) => {
+                let step = exchange.work();
+                self.follow(step, now)
+            }
+            Stage::Ready if self.session_ends.is_some_and(|ends| ends <= now) => self.ask_mechanism(now),
+            _ => Ok(()),
+        }
+    }
+
+    /// When [`Self::poll`] is next of use.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let answer = self.in_flight.iter().map(|asked| asked.deadline).min();
+        answer.into_iter().chain(self.session_ends).min()
+    }
+
+    /// Whether key derivation goes on: [`Self::poll`] is of use at once.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        matches!(&self.stage, Stage::Proving(exchange) if exchange.is_working())
+    }
+
+    fn handshake(&mut self, answer: Answer, now: Instant) -> Result<(), Failure> {
+        match &mut self.stage {
+            Stage::Asking => self.take_versions(answer, now),
+            Stage::Mechanism => {
+                let answer = answer.decode::<SaslHandshakeRequest>()?;
+                match answer.error_code {
+                    0 => self.prove(now),
+                    _ => Err(self.refused(&format!("the broker offers {:?}", answer.mechanisms))),
+                }
+            }
+            Stage::Proving(exchange) => {
+                let answer = answer.decode::<SaslAuthenticateRequest>()?;
+                if answer.error_code != 0 {
+                    let message = answer.error_message.unwrap_or_default();
+                    return Err(self.refused(&format!("refused with code {}: {message}", answer.error_code)));
+                }
+                let step = exchange.answer(&answer.auth_bytes);
+                let lifetime =
+                    u64::try_from(answer.session_lifetime_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+                // Well before the end, as the Java client: what is in flight must come home first.
+                self.session_ends = lifetime.and_then(|lifetime| now.checked_add(lifetime.mul_f64(0.85)));
+                self.follow(step, now)
+            }
+            Stage::Ready => Ok(()),
+        }
+    }
+
+    fn take_versions(&mut self, answer: Answer, now: Instant) -> Result<(), Failure> {
+        const UNSUPPORTED_VERSION: i16 = 35;
+        let code = answer.body.first_chunk().map_or(-1, |code| i16::from_be_bytes(*code));
+        if code == UNSUPPORTED_VERSION && answer.version > 0 {
+            return self.ask(&ApiVersionsRequest::default(), 0, now);
+        }
+        if code != 0 {
+            return Err(garbled(answer.api, &format_args!("error code {code}")));
+        }
+        let answer = answer.decode::<ApiVersionsRequest>()?;
+        self.versions = Versions::new(&answer);
+        match self.sasl {
+            Some(_) => self.ask_mechanism(now),
+            None => {
+                self.stage = Stage::Ready;
+                Ok(())
+            }
+        }
+    }
+
+    fn ask_mechanism(&mut self, now: Instant) -> Result<(), Failure> {
+        let Some(sasl) = &self.sasl else { return Ok(()) };
+        let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(sasl.mechanism.as_str()));
+        // Version 0 is followed by tokens without frames of their own; every broker from 1.0 on knows 1.
+        let version =
+            self.versions.highest_in::<SaslHandshakeRequest>(kafka_protocol::protocol::VersionRange { min: 1, max: 1 })?;
+        self.session_ends = None;
+        self.stage = Stage::Mechanism;
+        self.ask(&request, version, now)
+    }
+
+    fn prove(&mut self, now: Instant) -> Result<(), Failure> {
+        let Some(sasl) = self.sasl.clone() else { return Ok(()) };
+        let mut exchange = Exchange::new(sasl, nonce()?);
+        let first = exchange.start();
+        self.stage = Stage::Proving(exchange);
+        self.follow(Ok(Step::Send(first)), now)
+    }
+
+    fn follow(&mut self, step: Result<Step, String>, now: Instant) -> Result<(), Failure> {
+        match step {
+            Ok(Step::Working) => Ok(()),
+            Ok(Step::Done) => {
+                self.stage = Stage::Ready;
+                Ok(())
+            }
+            Ok(Step::Send(bytes)) => {
+                let version = self.versions.highest::<SaslAuthenticateRequest>()?;
+                self.ask(&SaslAuthenticateRequest::default().with_auth_bytes(bytes.into()), version, now)
+            }
+            Err(message) => Err(self.refused(&message)),
+        }
+    }
+
+    fn refused(&self, message: &str) -> Failure {
+        let mechanism = self.sasl.as_ref().map_or("SASL", |sasl| sasl.mechanism.as_str());
+        Failure::Authentication { mechanism, message: message.into() }
+    }
+}
+
+fn encoded<R: Request>(request: &R, version: i16) -> Result<Bytes, Failure> {
+    let mut body = BytesMut::new();
+    request.encode(&mut body, version).map_err(|error| garbled(Api(R::KEY), &error))?;
+    Ok(body.freeze())
+}
+
+fn garbled(api: Api, reason: &dyn std::fmt::Display) -> Failure {
+    Failure::Garbled { api, reason: reason.to_string() }
+}
+
+/// 144 unpredictable bits in text.
+fn nonce() -> Result<String, Failure> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+    let mut bytes = [0; 18];
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut bytes).map_err(|_| Failure::Io("the operating system gives no random numbers".into()))?;
+    Ok(STANDARD_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::security::{Mechanism, Password, Security};
+    use super::*;
+    use kafka_protocol::messages::api_versions_response::ApiVersion;
+    use kafka_protocol::messages::{
+        ApiVersionsResponse, HeartbeatRequest, HeartbeatResponse, SaslAuthenticateResponse, SaslHandshakeResponse,
+    };
+    use kafka_protocol::protocol::{Encodable, decode_request_header_from_buffer};
+
+    /// What the connection has to write, as frames: the request's header and its body.
+    fn requests(connection: &mut Connection) -> Vec<(RequestHeader, Bytes)> {
+        let mut frames = Frames::new(1 << 20);
+        loop {
+            let mut slices = [IoSlice::new(&[]); 1];
+            let filled = connection.outgoing(&mut slices);
+            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+            if bytes.is_empty() {
+                break;
+            }
+            frames.push(&bytes);
+            connection.sent(bytes.len());
+        }
+        let frames = std::iter::from_fn(|| frames.next_frame().unwrap());
+        frames.map(|mut frame| (decode_request_header_from_buffer(&mut frame).unwrap(), frame)).collect()
+    }
+
+    fn answer<T: Encodable>(header: &RequestHeader, version: i16, body: &T) -> Vec<u8> {
+        let key = ApiKey::try_from(header.request_api_key).unwrap();
+        let mut frame = BytesMut::new();
+        let response = ResponseHeader::default().with_correlation_id(header.correlation_id);
+        response.encode(&mut frame, key.response_header_version(version)).unwrap();
+        body.encode(&mut frame, version).unwrap();
+        [&(frame.len() as i32).to_be_bytes()[..], &frame].concat()
+    }
+
+    fn versions() -> ApiVersionsResponse {
+        let api = |(key, max)| ApiVersion::default().with_api_key(key).with_max_version(max);
+        let keys = [HeartbeatRequest::KEY, SaslHandshakeRequest::KEY, SaslAuthenticateRequest::KEY].into_iter();
+        ApiVersionsResponse::default().with_api_keys(keys.zip([4, 1, 2]).map(api).collect())
+    }
+
+    fn start(now: Instant, sasl: Option<Sasl>) -> Connection {
+        let mut settings = Settings::new(Vec::new());
+        settings.security = Security { tls: None, sasl };
+        settings.frame_bytes_max = 1000;
+        Connection::new(&settings, now)
+    }
+
+    /// A connection past its handshake, with one heartbeat in flight.
+    fn with_heartbeat(now: Instant) -> (Connection, RequestHeader) {
+        let mut connection = start(now, None);
+        let header = requests(&mut connection).remove(0).0;
+        connection.received(&answer(&header, 3, &versions()), now).unwrap();
+        let version = connection.versions().highest::<HeartbeatRequest>().unwrap();
+        let deadline = now + Duration::from_secs(1);
+        connection.send(Ticket(7), &HeartbeatRequest::default(), version, deadline).unwrap();
+        let header = requests(&mut connection).remove(0).0;
+        (connection, header)
+    }
+
+    #[test]
+    fn an_old_broker_is_asked_for_its_versions_again_in_version_0() {
+        let now = crate::clock::now();
+        let mut connection = start(now, None);
+        let first = requests(&mut connection).remove(0).0;
+        assert_eq!(first.request_api_version, 3);
+        connection.received(&answer(&first, 0, &ApiVersionsResponse::default().with_error_code(35)), now).unwrap();
+        assert!(!connection.is_ready());
+        let second = requests(&mut connection).remove(0).0;
+        assert_eq!(second.request_api_version, 0);
+        connection.received(&answer(&second, 0, &versions()), now).unwrap();
+        assert!(connection.is_ready());
+    }
+
+    #[test]
+    fn answers_come_whatever_the_pieces_and_are_matched_to_their_ticket() {
+        let now = crate::clock::now();
+        let bytes = answer(&with_heartbeat(now).1, 4, &HeartbeatResponse::default().with_error_code(27));
+        for piece in 1..=bytes.len() {
+            let mut connection = with_heartbeat(now).0;
+            bytes.chunks(piece).for_each(|bytes| connection.received(bytes, now).unwrap());
+            let (ticket, answer) = connection.next_answer().unwrap();
+            assert_eq!(ticket, Ticket(7));
+            assert_eq!(answer.decode::<HeartbeatRequest>().unwrap().error_code, 27);
+        }
+    }
+
+    #[test]
+    fn a_wrong_correlation_id_an_unasked_answer_and_an_endless_frame_are_errors() {
+        let now = crate::clock::now();
+        let (mut connection, mut header) = with_heartbeat(now);
+        header.correlation_id += 1;
+        let wrong = answer(&header, 4, &HeartbeatResponse::default());
+        assert!(matches!(connection.received(&wrong, now), Err(Failure::Correlation { .. })));
+        assert_eq!(connection.abandoned().collect::<Vec<_>>(), [Ticket(7)]);
+
+        let (mut connection, header) = with_heartbeat(now);
+        let right = answer(&header, 4, &HeartbeatResponse::default());
+        let twice = [right.clone(), right].concat();
+        assert!(matches!(connection.received(&twice, now), Err(Failure::Correlation { .. })));
+
+        let mut connection = with_heartbeat(now).0;
+        assert!(matches!(connection.received(&[0x7f; 4], now), Err(Failure::FrameLength { .. })));
+    }
+
+    #[test]
+    fn a_request_that_is_not_answered_in_time_is_an_error() {
+        let now = crate::clock::now();
+        let mut connection = with_heartbeat(now).0;
+        assert_eq!(connection.deadline(), Some(now + Duration::from_secs(1)));
+        assert_eq!(connection.poll(now + Duration::from_millis(999)), Ok(()));
+        assert_eq!(connection.poll(now + Duration::from_secs(1)), Err(Failure::TimedOut(Api(HeartbeatRequest::KEY))));
+    }
+
+    #[test]
+    fn sasl_comes_before_requests_and_again_before_its_session_ends() {
+        let now = crate::clock::now();
+        let password = Password("pencil".into());
+        let mut connection = start(now, Some(Sasl { mechanism: Mechanism::Plain, username: "user".into(), password }));
+        let header = requests(&mut connection).remove(0).0;
+        connection.received(&answer(&header, 3, &versions()), now).unwrap();
+        for later in [0, 850] {
+            let now = now + Duration::from_millis(later);
+            connection.poll(now).unwrap();
+            assert!(!connection.is_ready());
+            let (header, _) = requests(&mut connection).remove(0);
+            assert_eq!(header.request_api_key, SaslHandshakeRequest::KEY);
+            connection.received(&answer(&header, 1, &SaslHandshakeResponse::default()), now).unwrap();
+            let (header, body) = requests(&mut connection).remove(0);
+            assert!(body.windows(12).any(|window| window == b"\0user\0pencil"));
+            let session = SaslAuthenticateResponse::default().with_session_lifetime_ms(1000);
+            connection.received(&answer(&header, 2, &session), now).unwrap();
+            assert!(connection.is_ready());
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_broker_said_and_never_the_password() {
+        let now = crate::clock::now();
+        let password = Password("pencil".into());
+        let mut connection = start(now, Some(Sasl { mechanism: Mechanism::Plain, username: "user".into(), password }));
+        let header = requests(&mut connection).remove(0).0;
+        connection.received(&answer(&header, 3, &versions()), now).unwrap();
+        let header = requests(&mut connection).remove(0).0;
+        connection.received(&answer(&header, 1, &SaslHandshakeResponse::default()), now).unwrap();
+        let header = requests(&mut connection).remove(0).0;
+        let refusal =
+            SaslAuthenticateResponse::default().with_error_code(58).with_error_message(Some("no such user".into()));
+        let failure = connection.received(&answer(&header, 2, &refusal), now).unwrap_err();
+        assert_eq!(failure.to_string(), "PLAIN: refused with code 58: no such user");
+        assert!(!format!("{connection:?}").contains("pencil"));
+    }
+}

@@ -1,0 +1,176 @@
+//! One place a connection can be made to, through its failures and returns.
+//!
+//! ```text
+//!           wanted, and the delay is over          socket connected
+//!   Down ──────────────────────────────► Opening ─────────────────► Up
+//!    ▲                                      │                        │
+//!    └────────────── failed ────────────────┴────────────────────────┘
+//! ```
+
+use super::connection::Connection;
+use super::error::Failure;
+use super::settings::Endpoint;
+use std::time::Instant;
+
+/// Where a request goes: a broker, and which of the connections to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The broker's id; below 0 for a bootstrap address, whose id is not known.
+    pub broker: i32,
+    /// Which connection.
+    pub lane: Lane,
+}
+
+/// A broker works on one request of a connection at a time, so what may wait long has a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Produce, metadata, and all that is answered soon.
+    Main,
+    /// Fetch: parked at the broker until there is something.
+    Fetch,
+    /// Group membership: a parked JoinGroup must not hold up a produce, nor a fetch a heartbeat.
+    Group,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Link {
+    endpoint: Endpoint,
+    state: State,
+    wanted: bool,
+    /// In a row, since it was last established.
+    failures: u32,
+    /// Counts sockets, so that a driver sees when the one it holds is of no more use.
+    generation: u64,
+    last_failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+enum State {
+    Down { until: Option<Instant> },
+    Opening { deadline: Instant },
+    Up { connection: Box<Connection>, established_by: Option<Instant> },
+}
+
+impl Link {
+    pub(super) const fn new(endpoint: Endpoint) -> Self {
+        let state = State::Down { until: None };
+        Self { endpoint, state, wanted: false, failures: 0, generation: 0, last_failure: None }
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The number of the present socket.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Failures in a row.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The last failure, until the link is established again.
+    #[must_use]
+    pub const fn last_failure(&self) -> Option<&Failure> {
+        self.last_failure.as_ref()
+    }
+
+    /// The connection, if its socket is connected.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        match &self.state {
+            State::Up { connection, .. } => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match &mut self.state {
+            State::Up { connection, .. } => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// Whether its handshake is over.
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        self.connection().is_some_and(Connection::is_established)
+    }
+
+    pub(super) const fn is_down(&self) -> bool {
+        matches!(self.state, State::Down { .. })
+    }
+
+    /// Whether it is waiting for the end of a delay.
+    pub(super) fn is_resting(&self, now: Instant) -> bool {
+        matches!(self.state, State::Down { until: Some(until) } if until > now)
+    }
+
+    pub(super) const fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Whether a socket should be opened now.
+    pub(super) fn should_open(&self, now: Instant) -> bool {
+        self.wanted && self.is_down() && !self.is_resting(now)
+    }
+
+    pub(super) fn open(&mut self, deadline: Instant) {
+        self.generation += 1;
+        self.state = State::Opening { deadline };
+    }
+
+    pub(super) fn connected(&mut self, connection: Connection) {
+        if let State::Opening { deadline } = self.state {
+            self.state = State::Up { connection: Box::new(connection), established_by: Some(deadline) };
+        }
+    }
+
+    /// Takes the link down and hands back the connection it had. It is opened again when it is wanted after `until`.
+    pub(super) fn fail(&mut self, failure: Failure, until: Option<Instant>) -> Option<Box<Connection>> {
+        self.wanted = false;
+        if failure != Failure::GivenUp {
+            self.failures = self.failures.saturating_add(1);
+            self.last_failure = Some(failure);
+        }
+        match std::mem::replace(&mut self.state, State::Down { until }) {
+            State::Up { connection, .. } => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn poll(&mut self, now: Instant) -> Result<(), Failure> {
+        match &mut self.state {
+            State::Opening { deadline } if *deadline <= now => Err(Failure::ConnectTimedOut),
+            State::Up { connection, established_by } => {
+                if connection.is_established() && established_by.take().is_some() {
+                    self.failures = 0;
+                    self.last_failure = None;
+                }
+                match established_by {
+                    Some(deadline) if *deadline <= now => Err(Failure::ConnectTimedOut),
+                    _ => connection.poll(now),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When [`Self::poll`] or [`Self::should_open`] is next of use.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match &self.state {
+            State::Down { until } => until.filter(|until| self.wanted && *until > now),
+            State::Opening { deadline } => Some(*deadline),
+            State::Up { connection, .. } if connection.is_working() => Some(now),
+            State::Up { connection, established_by } => connection.deadline().into_iter().chain(*established_by).min(),
+        }
+    }
+}

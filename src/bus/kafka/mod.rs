@@ -1,0 +1,37 @@
+//! A Kafka client for brokers from 0.11 to 4.x that never blocks: synchronous, polled, single-threaded.
+//!
+//! It imports nothing of the rest of the program and could be a crate of its own. Time is an argument everywhere. Only
+//! [`driver`] knows sockets; all else is plain state that a test can drive byte by byte.
+//!
+//! ```text
+//!    push(record) ──► producer                consumer ──► records, commits
+//!                        │                        │
+//!                        │ ready? send ──► ticket │      each polls the cluster: it may send to a target that is
+//!                        ▼ next_completion ◄───── ▼      ready, and is handed the end of each request it sent
+//!                   ┌───────────── cluster ─────────────┐
+//!                   │ metadata · coordinator · back-off │
+//!                   │   link: broker 1, Main            │
+//!                   │   link: broker 1, Fetch    each a │
+//!                   │   link: broker 2, Main connection │    frames, correlation ids, versions, SASL: bytes in, bytes out
+//!                   └──────────────────┬────────────────┘
+//!                                    driver                  sockets (mio), TLS (rustls), name look-up (a thread)
+//! ```
+//!
+//! A loop turn is [`Client::receive`](client::Client::receive), the `poll` of producer and consumer,
+//! [`Client::send`](client::Client::send), and [`Client::wait`](client::Client::wait).
+
+pub mod backoff;
+pub mod client;
+pub mod cluster;
+pub mod connection;
+pub mod driver;
+pub mod error;
+pub mod frame;
+pub mod link;
+pub mod metadata;
+pub mod resolver;
+pub mod sasl;
+pub mod security;
+pub mod settings;
+pub mod tls;
+pub mod versions;
