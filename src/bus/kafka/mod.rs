@@ -27,9 +27,13 @@ pub mod connection;
 pub mod driver;
 pub mod error;
 pub mod frame;
+pub mod inflate;
 pub mod link;
 pub mod metadata;
+pub mod records;
 pub mod resolver;
+#[cfg(test)]
+mod sample;
 pub mod sasl;
 pub mod security;
 pub mod settings;
