@@ -38,6 +38,14 @@ impl Add<Span> for SimTime {
     }
 }
 
+impl Sub for Span {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
 impl Sub for SimTime {
     type Output = Span;
 

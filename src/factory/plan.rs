@@ -140,9 +140,9 @@ pub enum Source {
     Wear,
     /// Time under load: rises towards 1 while working, falls towards 0 while blocked or idle.
     Load,
-    /// One draw for each lot and stage.
+    /// One draw for each lot, stage and signal.
     Lot,
-    /// One draw for each record.
+    /// One draw for each record and signal.
     Noise,
     /// The level of an earlier signal of the same stage (its index), a number or an integer.
     Signal(u16),
@@ -217,5 +217,21 @@ impl Plan {
     #[must_use]
     pub fn machines_total(&self) -> u32 {
         self.sites.iter().flat_map(|site| &site.machines).sum()
+    }
+
+    /// Lots that the site's bottleneck stage can work off in an hour, blocks left aside.
+    #[must_use]
+    pub fn lots_per_hour(&self, site: SiteId) -> f64 {
+        const HOUR_MS: f64 = 3_600_000.0;
+        let rates = self.stages.iter().zip(&self.site(site).machines);
+        rates.map(|(stage, &machines)| f64::from(machines) * HOUR_MS / stage.work_ms_mean()).fold(f64::INFINITY, f64::min)
+    }
+}
+
+impl Stage {
+    /// Mean work of a lot, milliseconds.
+    #[must_use]
+    pub fn work_ms_mean(&self) -> f64 {
+        (0.5 * (self.duration.min.0 as f64 + self.duration.max.0 as f64)).max(1.0)
     }
 }
