@@ -2,29 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what went wrong by failing")]
 
+#[path = "common/seeds.rs"]
+mod seeds;
+
 use mokasim::bus::Full;
 use mokasim::bus::outbox::Outbox;
 use mokasim::units::SimTime;
 use mokasim::wire::{Class, Record, TopicId};
-use rand::{RngExt as _, SeedableRng as _};
-use rand_xoshiro::Xoshiro256PlusPlus as Random;
-
-/// Runs `case` with many seeds, or with the one in `SEED`; a failure names its seed.
-fn for_seeds(seeds: u64, case: impl Fn(&mut Random)) {
-    struct Name(u64);
-    impl Drop for Name {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("replay with SEED={}", self.0);
-            }
-        }
-    }
-    let one = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
-    for seed in one.map_or(0..seeds, |seed: u64| seed..seed + 1) {
-        let _name = Name(seed);
-        case(&mut Random::seed_from_u64(seed));
-    }
-}
+use rand::RngExt as _;
+use seeds::for_seeds;
 
 /// What record number `n` of a test says, so that it can be told from every other.
 struct Sample {

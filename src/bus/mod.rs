@@ -2,6 +2,7 @@
 
 pub mod kafka;
 pub mod outbox;
+pub mod spool;
 
 use crate::wire::Record;
 use std::time::{Duration, Instant};

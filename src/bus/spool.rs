@@ -1,0 +1,305 @@
+//! The spool, the bus of a factory without a broker: a folder with a file of JSON lines for each topic.
+//!
+//! Records wait in an [`Outbox`] and are written at the next poll, one write a file; they are acknowledged when the file system
+//! has taken them. Orders come from a file that anybody may append to. Nothing is synced to the disk: what a loss of power
+//! takes is the operating system's last seconds.
+
+mod files;
+mod orders;
+
+use super::outbox::Outbox;
+use super::{Bus, Full, Incoming, Status, Taken};
+use crate::wire::{Record, Topics, spool_line};
+use files::Files;
+use orders::{Mark, Orders};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Held locked by the instance that uses the folder.
+const LOCK_FILE: &str = ".lock";
+/// Where the next order begins in the orders file, and the checksum that [`Mark`] keeps.
+const POSITION_FILE: &str = ".position";
+/// How often the position is written while orders arrive, and how soon after a failure the disk is tried again.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Lines are collected up to so many bytes before they are written.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Batches written in one poll.
+const BATCHES_PER_POLL: usize = 16;
+
+/// Why the spool cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another instance uses the folder.
+    #[error("{}: another instance is running on this folder", dir.display())]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A file or folder cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The files take all the space they may, and no rolled telemetry is left to delete.
+    #[error("{}: the files have reached max_bytes = {max_bytes}, and there is no rolled telemetry to delete; move old files away", dir.display())]
+    Full {
+        /// The folder.
+        dir: PathBuf,
+        /// The bound.
+        max_bytes: u64,
+    },
+}
+
+impl SpoolError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        |source| Self::Io { path: path.to_owned(), source }
+    }
+}
+
+/// A folder as a bus.
+#[derive(Debug)]
+pub struct Spool {
+    outbox: Outbox,
+    files: Files,
+    /// The last record whose line was given to `files` and is not written yet.
+    batch_end: Option<u64>,
+    orders: Orders,
+    position_path: PathBuf,
+    position_saved: Mark,
+    position_due: Option<Instant>,
+    writing: Outage,
+    reading: Outage,
+    saving: Outage,
+    _lock: File,
+}
+
+impl Spool {
+    /// Opens the folder, or makes it, for this instance alone. At most `memory_bytes_max` hold records while the disk takes none.
+    ///
+    /// # Errors
+    /// [`SpoolError::InUse`], or [`SpoolError::Io`] where the folder or a file in it cannot be made, read or written.
+    pub fn open(config: &crate::config::Spool, topics: &Topics, memory_bytes_max: usize) -> Result<Self, SpoolError> {
+        let dir = &config.dir;
+        fs::create_dir_all(dir).map_err(SpoolError::at(dir))?;
+        let lock = lock(dir)?;
+        let position_path = dir.join(POSITION_FILE);
+        let position_saved = load_position(&position_path)?;
+        Ok(Self {
+            outbox: Outbox::new(memory_bytes_max),
+            files: Files::open(dir, topics, config.max_bytes, config.roll_bytes)?,
+            batch_end: None,
+            orders: Orders::open(&topic_path(dir, &topics.orders), position_saved)?,
+            position_path,
+            position_saved,
+            position_due: None,
+            writing: Outage::new("records wait in memory"),
+            reading: Outage::new("no orders arrive"),
+            saving: Outage::new("after a restart, orders may arrive again"),
+            _lock: lock,
+        })
+    }
+
+    fn write(&mut self, now: Instant) {
+        if self.writing.is_over(now) {
+            let result = self.write_batches();
+            self.writing.note(now, result);
+        }
+    }
+
+    fn write_batches(&mut self) -> Result<(), SpoolError> {
+        self.write_batch()?;
+        for _ in 0..BATCHES_PER_POLL {
+            self.fill_batch();
+            if self.batch_end.is_none() {
+                break;
+            }
+            self.write_batch()?;
+        }
+        Ok(())
+    }
+
+    fn write_batch(&mut self) -> Result<(), SpoolError> {
+        self.files.flush()?;
+        if let Some(seq) = self.batch_end.take() {
+            self.outbox.acknowledge(seq);
+        }
+        Ok(())
+    }
+
+    /// Turns records into lines until there are enough for a batch, or a file is full and has to be rolled first.
+    fn fill_batch(&mut self) {
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES {
+            let Some(entry) = self.outbox.take() else { return };
+            self.batch_end = Some(entry.seq);
+            let record = entry.record();
+            let lines = self.files.lines(record.topic);
+            let before = lines.len();
+            spool_line(&record, lines);
+            bytes += lines.len() - before;
+            if self.files.is_full(record.topic) {
+                return;
+            }
+        }
+    }
+
+    /// Writes the position of the next order where it has changed.
+    fn save_position(&mut self, now: Instant) {
+        let mark = self.orders.mark();
+        if mark != self.position_saved && self.saving.is_over(now) {
+            let result = save_position(&self.position_path, mark);
+            if result.is_ok() {
+                self.position_saved = mark;
+            }
+            self.saving.note(now, result);
+            self.position_due = Some(now + INTERVAL);
+        }
+    }
+}
+
+impl Bus for Spool {
+    fn poll(&mut self, now: Instant, orders_max: usize, orders: &mut dyn FnMut(Incoming<'_>) -> Taken) {
+        // Before new orders are handed over: those of the last poll have had time to be made durable.
+        if self.position_due.is_none_or(|due| due <= now) {
+            self.save_position(now);
+        }
+        self.write(now);
+        self.files.count_deleted();
+        if self.reading.is_over(now) {
+            let result = self.orders.poll(orders_max, orders);
+            self.reading.note(now, result);
+        }
+    }
+
+    fn publish(&mut self, record: &Record<'_>) -> Result<(), Full> {
+        self.outbox.push(record, self.files.class(record.topic))
+    }
+
+    fn has_room(&self) -> bool {
+        self.outbox.has_room()
+    }
+
+    fn status(&self) -> Status {
+        let outages = [&self.writing, &self.reading, &self.saving];
+        Status {
+            connected: outages.iter().all(|outage| outage.retry_at.is_none()),
+            outbox_records: self.outbox.records(),
+            outbox_bytes: self.outbox.bytes(),
+            acknowledged: self.outbox.acknowledged(),
+            dropped: self.outbox.dropped() + self.files.dropped(),
+            consumer_lag: self.orders.lag(),
+            errors: outages.iter().map(|outage| outage.errors).sum(),
+        }
+    }
+
+    fn close(&mut self, now: Instant) -> bool {
+        self.write(now);
+        self.save_position(now);
+        self.outbox.records() == 0 && self.orders.mark() == self.position_saved
+    }
+}
+
+/// A kind of work that fails at times: tried again after a second, logged when it goes and when it is back.
+#[derive(Debug)]
+struct Outage {
+    consequence: &'static str,
+    retry_at: Option<Instant>,
+    errors: u64,
+}
+
+impl Outage {
+    const fn new(consequence: &'static str) -> Self {
+        Self { consequence, retry_at: None, errors: 0 }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    fn note(&mut self, now: Instant, result: Result<(), SpoolError>) {
+        match result {
+            Ok(()) => {
+                if self.retry_at.take().is_some() {
+                    log::info!("spool: works again (for a while: {})", self.consequence);
+                }
+            }
+            Err(error) => {
+                if self.retry_at.replace(now + INTERVAL).is_none() {
+                    log::error!("spool: {error}; {} until it works again", self.consequence);
+                }
+                self.errors += 1;
+            }
+        }
+    }
+}
+
+/// Appends orders to the orders file of a spool in one write, whether an instance runs on it or not. An unfinished last line
+/// is finished first, so that it does not swallow the first of them.
+///
+/// # Errors
+/// [`SpoolError::Io`]: the folder or the file cannot be made or written.
+pub fn append_orders<'a>(dir: &Path, topics: &Topics, lines: impl IntoIterator<Item = &'a str>) -> Result<(), SpoolError> {
+    let path = topic_path(dir, &topics.orders);
+    fs::create_dir_all(dir).map_err(SpoolError::at(dir))?;
+    let append = || {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
+        let mut text = String::new();
+        if file.metadata()?.len() > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                text.push('\n');
+            }
+        }
+        for line in lines {
+            text.extend([line, "\n"]);
+        }
+        file.write_all(text.as_bytes())
+    };
+    append().map_err(SpoolError::at(&path))
+}
+
+fn topic_path(dir: &Path, topic: &str) -> PathBuf {
+    dir.join(format!("{topic}.jsonl"))
+}
+
+fn lock(dir: &Path) -> Result<File, SpoolError> {
+    let path = dir.join(LOCK_FILE);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(SpoolError::at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(SpoolError::at(&path)(error)),
+    }
+}
+
+fn load_position(path: &Path) -> Result<Mark, SpoolError> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Mark::default()),
+        text => text.map_err(SpoolError::at(path))?,
+    };
+    let parse = |text: &str| {
+        let (offset, checksum) = text.trim_end().split_once(' ')?;
+        Some(Mark { offset: offset.parse().ok()?, checksum: u32::from_str_radix(checksum, 16).ok()? })
+    };
+    Ok(parse(&text).unwrap_or_else(|| {
+        log::warn!(
+            "{}: found {text:?}, expected an offset and a checksum; orders are read from the beginning",
+            path.display()
+        );
+        Mark::default()
+    }))
+}
+
+/// Writes a file beside it and puts that in its place, so that there is a whole one at any moment.
+fn save_position(path: &Path, mark: Mark) -> Result<(), SpoolError> {
+    let new = path.with_extension("new");
+    fs::write(&new, format!("{} {:08x}\n", mark.offset, mark.checksum)).map_err(SpoolError::at(&new))?;
+    fs::rename(&new, path).map_err(SpoolError::at(path))
+}

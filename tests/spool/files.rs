@@ -1,0 +1,271 @@
+//! Records out: whole lines in files that roll, within their bound, whatever happens to the disk.
+
+use crate::folder::{Folder, MEMORY_BYTES};
+use crate::seeds::{Random, for_seeds};
+use mokasim::bus::spool::Spool;
+use mokasim::bus::{Bus as _, Full, Taken};
+use mokasim::units::SimTime;
+use mokasim::wire::{Record, TopicId, spool_line};
+use rand::RngExt as _;
+use std::fs;
+
+const EVENTS: TopicId = TopicId(2);
+
+/// A record that is unlike any other.
+fn publish(spool: &mut Spool, topic: TopicId, n: u64, padding: usize) -> Result<(), Full> {
+    with_record(topic, n, padding, |record| spool.publish(record))
+}
+
+fn line(topic: TopicId, n: u64, padding: usize) -> String {
+    let mut line = Vec::new();
+    with_record(topic, n, padding, |record| spool_line(record, &mut line));
+    String::from_utf8(line).unwrap()
+}
+
+fn with_record<T>(topic: TopicId, n: u64, padding: usize, use_it: impl FnOnce(&Record<'_>) -> T) -> T {
+    let (seq, value) = (n.to_string(), format!(r#"{{"n":{n},"padding":"{}"}}"#, "x".repeat(padding)));
+    let headers = [("machine_id", &b"fresa_cnc-Italia-1"[..]), ("seq", seq.as_bytes())];
+    use_it(&Record {
+        topic,
+        key: b"fresa_cnc-Italia-1",
+        timestamp: SimTime(n as i64),
+        headers: &headers,
+        value: value.as_bytes(),
+    })
+}
+
+#[test]
+fn records_become_lines_of_their_topic() {
+    let mut folder = Folder::roomy();
+    for n in 0..6 {
+        publish(folder.spool(), TopicId(n as u16 % 4), n, 10).unwrap();
+    }
+    assert_eq!(folder.spool().status().outbox_records, 6);
+    folder.poll(0, |_, _| Taken::Later);
+    let status = folder.spool().status();
+    assert_eq!((status.connected, status.outbox_records, status.acknowledged, status.errors), (true, 0, 6, 0));
+    let outputs = folder.outputs();
+    assert_eq!(outputs["telemetry.a.jsonl"], line(TopicId(0), 0, 10) + &line(TopicId(0), 4, 10));
+    assert_eq!(outputs["telemetry.b.jsonl"], line(TopicId(1), 1, 10) + &line(TopicId(1), 5, 10));
+    assert_eq!(outputs["events.jsonl"], line(EVENTS, 2, 10));
+    assert_eq!(outputs["rejected.jsonl"], line(TopicId(3), 3, 10));
+}
+
+#[test]
+fn files_do_not_depend_on_how_records_are_batched_or_on_crashes_between_polls() {
+    for_seeds(8, |random| {
+        let records: Vec<_> =
+            (0..2000).map(|n| (TopicId(random.random_range(0..4)), n, random.random_range(0..400))).collect();
+        let run = |random: &mut Random, polled_every: u64, crashes: bool| {
+            let mut folder = Folder::new(1 << 30, 20_000);
+            for &(topic, n, padding) in &records {
+                publish(folder.spool(), topic, n, padding).unwrap();
+                if n % polled_every == 0 {
+                    folder.write();
+                    if crashes && random.random_bool(0.1) {
+                        folder.restart();
+                    }
+                }
+            }
+            folder.write();
+            folder.close();
+            folder.outputs()
+        };
+        let expected = run(random, 1, false);
+        assert!(expected.len() > 20, "{} files", expected.len());
+        assert!(expected.values().all(|content| content.len() < 20_000 + 600));
+        for (polled_every, crashes) in [(7, true), (100, true), (2000, false)] {
+            let found = run(random, polled_every, crashes);
+            assert!(found == expected, "polled every {polled_every} records: {:?}", found.keys());
+        }
+    });
+}
+
+#[test]
+fn the_files_stay_within_their_bound_and_the_oldest_telemetry_goes_first() {
+    for_seeds(8, |random| {
+        let (max_bytes, roll_bytes) = (200_000, 20_000);
+        let mut folder = Folder::new(max_bytes, roll_bytes);
+        let (mut telemetry, mut events) = (0, String::new());
+        for n in 0..3000 {
+            let topic = TopicId(if random.random_bool(0.05) { 2 } else { random.random_range(0..2) });
+            let padding = random.random_range(0..500);
+            publish(folder.spool(), topic, n, padding).unwrap();
+            if topic == EVENTS {
+                events += &line(topic, n, padding);
+            } else {
+                telemetry += 1;
+            }
+            if random.random_bool(0.05) {
+                folder.write();
+                let bytes: usize = folder.outputs().values().map(String::len).sum();
+                assert!(bytes as u64 <= max_bytes, "{bytes} bytes");
+            }
+            if random.random_bool(0.002) {
+                folder.write();
+                let dropped = folder.spool().status().dropped;
+                telemetry -= dropped;
+                folder.restart();
+            }
+        }
+        folder.write();
+        let outputs = folder.outputs();
+        let of = |topic: &str| -> String {
+            let (live, rolled): (Vec<_>, Vec<_>) = outputs
+                .iter()
+                .filter(|(name, _)| name.starts_with(topic))
+                .partition(|(name, _)| **name == format!("{topic}.jsonl"));
+            rolled.into_iter().chain(live).map(|(_, content)| content.as_str()).collect()
+        };
+        assert!(of("events") == events, "an event is missing");
+        let status = folder.spool().status();
+        let kept = of("telemetry.a").lines().count() + of("telemetry.b").lines().count();
+        assert_eq!(status.dropped + kept as u64, telemetry, "telemetry dropped and kept, against published");
+        assert!(kept as u64 <= telemetry && kept > 100);
+        assert_eq!((status.connected, status.errors), (true, 0));
+
+        // What was deleted is older than what was kept.
+        let first_kept = |topic| of(topic).lines().next().map(number_in);
+        assert!(first_kept("telemetry.a").unwrap().abs_diff(first_kept("telemetry.b").unwrap()) < 300);
+    });
+}
+
+/// The `n` of a record's line.
+fn number_in(line: &str) -> u64 {
+    let rest = &line[line.find(r#""n":"#).unwrap() + 4..];
+    rest[..rest.find(',').unwrap()].parse().unwrap()
+}
+
+#[test]
+fn events_that_fill_the_folder_wait_and_go_on_when_a_person_makes_room() {
+    let mut folder = Folder::new(50_000, 10_000);
+    let mut n = 0;
+    while publish(folder.spool(), EVENTS, n, 500).is_ok() {
+        n += 1;
+        folder.poll(0, |_, _| Taken::Later);
+    }
+    let status = folder.spool().status();
+    assert!(!status.connected && status.errors > 0 && status.dropped == 0, "{status:?}");
+    assert!(!folder.spool().has_room());
+    let outputs = folder.outputs();
+    assert!(outputs.values().map(String::len).sum::<usize>() <= 50_000);
+
+    let moved: Vec<_> =
+        outputs.into_iter().filter(|(name, _)| name != "events.jsonl" && name.starts_with("events")).collect();
+    let mut all = String::new();
+    for (name, content) in moved {
+        fs::remove_file(folder.config.dir.join(name)).unwrap();
+        all += &content;
+    }
+    // The folder takes less than what waits: moved away again and again, it takes it all.
+    for _ in 0..100_000 {
+        folder.poll(0, |_, _| Taken::Later);
+        if folder.spool().status().outbox_records == 0 {
+            break;
+        }
+        for (name, content) in folder.outputs() {
+            if name.starts_with("events.0") {
+                fs::remove_file(folder.config.dir.join(name)).unwrap();
+                all += &content;
+            }
+        }
+    }
+    for (name, content) in folder.outputs() {
+        if name.starts_with("events.0") {
+            all += &content;
+        }
+    }
+    all += &folder.outputs()["events.jsonl"];
+    let expected: String = (0..n).map(|n| line(EVENTS, n, 500)).collect();
+    assert!(all == expected, "{} bytes of {}", all.len(), expected.len());
+    assert!(folder.spool().status().connected && folder.spool().has_room());
+}
+
+#[test]
+fn a_full_disk_is_counted_and_loses_nothing_that_waits() {
+    let mut folder = Folder::roomy();
+    publish(folder.spool(), TopicId(0), 0, 10).unwrap();
+    folder.write();
+    let moved = folder.path("moved");
+    fs::rename(folder.path("telemetry.a"), &moved).unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.path("telemetry.a")).unwrap();
+
+    for n in 1..50 {
+        publish(folder.spool(), TopicId(n as u16 % 3), n, 10).unwrap();
+        folder.poll(0, |_, _| Taken::Later);
+    }
+    let status = folder.spool().status();
+    assert_eq!((status.connected, status.outbox_records, status.acknowledged), (false, 47, 3));
+    assert!((3..=6).contains(&status.errors), "{} errors in 5 s, tried once a second", status.errors);
+    assert!(folder.spool().has_room());
+
+    fs::remove_file(folder.path("telemetry.a")).unwrap();
+    fs::rename(moved, folder.path("telemetry.a")).unwrap();
+    folder.write();
+    let status = folder.spool().status();
+    assert_eq!((status.connected, status.outbox_records, status.acknowledged), (true, 0, 50));
+    let outputs = folder.outputs();
+    for (topic, name) in ["telemetry.a.jsonl", "telemetry.b.jsonl", "events.jsonl"].into_iter().enumerate() {
+        let expected: String =
+            (0..50).filter(|n| n % 3 == topic as u64).map(|n| line(TopicId(topic as u16), n, 10)).collect();
+        assert_eq!(outputs[name], expected);
+    }
+}
+
+#[test]
+fn a_disk_that_stays_full_drops_telemetry_and_refuses_events() {
+    let mut folder = Folder::roomy();
+    fs::remove_file(folder.path("events")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.path("events")).unwrap();
+    let mut events = 0;
+    for n in 0.. {
+        publish(folder.spool(), TopicId(0), n, 800).unwrap();
+        if publish(folder.spool(), EVENTS, n, 800).is_err() {
+            break;
+        }
+        events += 1;
+        folder.poll(0, |_, _| Taken::Later);
+        assert!(folder.spool().status().outbox_bytes <= MEMORY_BYTES as u64);
+    }
+    assert!(!folder.spool().has_room());
+    for n in 0..4000 {
+        publish(folder.spool(), TopicId(0), n, 800).unwrap();
+    }
+    let status = folder.spool().status();
+    assert!(status.dropped > 0 && !status.connected, "{status:?}");
+
+    fs::remove_file(folder.path("events")).unwrap();
+    folder.write();
+    let outputs = folder.outputs();
+    assert!(outputs["events.jsonl"] == (0..events).map(|n| line(EVENTS, n, 800)).collect::<String>());
+    assert_eq!(outputs["telemetry.a.jsonl"].lines().count() as u64 + status.dropped, events + 1 + 4000);
+}
+
+#[test]
+fn an_unfinished_last_line_is_cut_off_at_start() {
+    let whole = line(TopicId(0), 1, 100) + &line(TopicId(0), 2, 100);
+    for tail in ["", "{", line(TopicId(0), 3, 50_000).trim_end()] {
+        let mut folder = Folder::roomy();
+        folder.append("telemetry.a", whole.clone() + tail);
+        folder.append("events", tail);
+        folder.restart();
+        publish(folder.spool(), TopicId(0), 3, 10).unwrap();
+        folder.write();
+        let outputs = folder.outputs();
+        assert_eq!(outputs["telemetry.a.jsonl"], whole.clone() + &line(TopicId(0), 3, 10));
+        assert_eq!(outputs["events.jsonl"], "");
+    }
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_begun_anew() {
+    let mut folder = Folder::roomy();
+    for n in 0..3 {
+        publish(folder.spool(), TopicId(0), n, 10).unwrap();
+        folder.write();
+        fs::rename(folder.path("telemetry.a"), folder.path(&format!("moved{n}"))).unwrap();
+    }
+    for n in 0..3 {
+        assert_eq!(fs::read_to_string(folder.path(&format!("moved{n}"))).unwrap(), line(TopicId(0), n, 10));
+    }
+}
