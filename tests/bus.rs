@@ -5,12 +5,16 @@
 #[path = "common/seeds.rs"]
 mod seeds;
 
-use mokasim::bus::Full;
+use mokasim::bus::faulty::{Faults, Faulty};
+use mokasim::bus::memory::Memory;
 use mokasim::bus::outbox::Outbox;
+use mokasim::bus::{Bus as _, Full, Position, Taken};
+use mokasim::clock;
 use mokasim::units::SimTime;
-use mokasim::wire::{Class, Record, TopicId};
+use mokasim::wire::{Class, Record, TopicId, Topics};
 use rand::RngExt as _;
 use seeds::for_seeds;
+use std::time::Duration;
 
 /// What record number `n` of a test says, so that it can be told from every other.
 struct Sample {
@@ -139,4 +143,94 @@ fn a_full_half_leaves_the_other_its_room() {
     assert!((150..=300).contains(&events), "{events} events of about 400 bytes in 100,000");
     sample.with(0, |record| outbox.push(record, Class::Telemetry)).unwrap();
     assert_eq!((outbox.records(), outbox.dropped()), (events + 1, 0));
+}
+
+fn topics() -> Topics {
+    let name = String::from;
+    Topics {
+        orders: name("orders"),
+        telemetry: vec![name("telemetry"); 4],
+        events: name("events"),
+        rejected: name("rejected"),
+    }
+}
+
+#[test]
+fn a_faulty_bus_repeats_and_holds_back_but_loses_nothing() {
+    for_seeds(50, |random| {
+        let mut chance = |max| if random.random_bool(0.5) { random.random_range(0.0..max) } else { 0.0 };
+        let faults = Faults {
+            lost_commit: chance(0.5),
+            duplicate: chance(0.5),
+            delay: chance(0.5),
+            disconnect: chance(0.05),
+            full: chance(0.05),
+            outage: Duration::from_secs(2),
+        };
+        let memory = Memory::new(&topics(), 1 << 20, 50);
+        let mut bus = Faulty::new(memory, &topics(), faults, random.random());
+        let mut now = clock::now();
+        let mut orders: Vec<(Position, Vec<u8>)> = Vec::new();
+        let (mut repeated, mut refused, mut away, mut published) = (0, 0, 0, 0);
+        let mut arrived = Vec::new();
+        for order in 0..200 {
+            bus.inner().push_order(order.to_string());
+        }
+        for _ in 0..5000 {
+            now += Duration::from_millis(100);
+            bus.poll(now, 3, &mut |incoming| {
+                let order = (incoming.position, incoming.payload.to_vec());
+                match orders.iter().position(|known| *known == order) {
+                    Some(known) => {
+                        assert_eq!(known, orders.len() - 1, "only the last one may be repeated");
+                        repeated += 1;
+                    }
+                    None => orders.push(order),
+                }
+                Taken::Done
+            });
+            away += u64::from(!bus.status().connected);
+            if published < 400 {
+                let event = TopicId(4);
+                match Sample::new(published, 50).with(published, |record| bus.publish(&Record { topic: event, ..*record })) {
+                    Ok(()) => published += 1,
+                    Err(Full) => refused += u64::from(!bus.has_room()),
+                }
+            }
+            arrived.extend(bus.inner().take_delivered());
+            if orders.len() == 200 && published == 400 && bus.status().outbox_records == 0 && bus.close(now) {
+                break;
+            }
+        }
+        let expected: Vec<_> =
+            (0..200).map(|n| (Position { partition: 0, offset: n }, n.to_string().into_bytes())).collect();
+        assert_eq!(orders, expected);
+        let seqs: Vec<_> = arrived.iter().map(|record| record.timestamp.0 + 5).collect();
+        assert_eq!(seqs, (0..400).collect::<Vec<_>>());
+        assert_eq!(bus.status().errors > 0, away > 0);
+        assert!(repeated > 0 || faults.lost_commit + faults.duplicate < 0.1);
+        assert!(refused > 0 || faults.full < 0.02);
+        assert!(away > 0 || faults.disconnect < 0.02);
+    });
+}
+
+#[test]
+fn a_bus_in_memory_delivers_what_was_published() {
+    let mut bus = Memory::new(&topics(), 1 << 20, 2);
+    for n in 0..3 {
+        Sample::new(n, 9).with(n, |record| bus.publish(record)).unwrap();
+    }
+    let poll = |bus: &mut Memory| bus.poll(clock::now(), 0, &mut |_| Taken::Later);
+    poll(&mut bus);
+    let first = bus.take_delivered();
+    assert_eq!(
+        (first.len(), bus.status().outbox_records, bus.close(clock::now())),
+        (2, 1, false),
+        "it is full of two records"
+    );
+    poll(&mut bus);
+    assert!(bus.close(clock::now()));
+    for (n, delivered) in first.into_iter().chain(bus.take_delivered()).enumerate() {
+        Sample::new(n as u64, 9).with(n as u64, |record| assert_eq!(delivered, record.into()));
+    }
 }

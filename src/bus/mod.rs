@@ -1,6 +1,8 @@
 //! Where orders come from and records go to: one trait, several adapters. No call of it waits.
 
+pub mod faulty;
 pub mod kafka;
+pub mod memory;
 pub mod outbox;
 pub mod spool;
 
