@@ -4,6 +4,7 @@
 //! records go and orders come from.
 
 pub mod bus;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod factory;

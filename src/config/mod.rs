@@ -146,7 +146,7 @@ pub enum Compression {
 pub struct Api {
     /// `enable_api`
     pub enabled: bool,
-    /// `endpoint_url`
+    /// `endpoint_url`, without a `/` at its end
     pub endpoint_url: String,
     /// `api_key`
     pub api_key: Secret,

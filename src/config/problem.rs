@@ -43,9 +43,10 @@ impl Problems {
         self.0.push(problem);
     }
 
-    /// The problems in the order of their lines, those without a line last; `value` where there is none.
+    /// The problems in the order of their lines, those without a line last, each once; `value` where there is none.
     pub(super) fn or<T>(mut self, value: T) -> Result<T, Vec<Problem>> {
         self.0.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        self.0.dedup();
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
 }

@@ -17,6 +17,7 @@ const LIKENESS_MIN: f64 = 0.6;
 pub(super) struct Document<'d> {
     name: &'d str,
     text: &'d str,
+    line_starts: Vec<usize>,
     root: Spanned<DeValue<'d>>,
 }
 
@@ -28,7 +29,8 @@ impl<'d> Document<'d> {
     pub(super) fn parse(name: &'d str, text: &'d str) -> Result<Self, Vec<Problem>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
-        let document = Self { name, text, root };
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let document = Self { name, text, line_starts, root };
         let mut errors: Vec<_> =
             errors.iter().map(|error| (document.line(error.span().map_or(0, |span| span.start)), error.message())).collect();
         errors.sort_by_key(|(line, _)| *line);
@@ -45,7 +47,7 @@ impl<'d> Document<'d> {
     }
 
     fn line(&self, at: usize) -> usize {
-        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+        self.line_starts.partition_point(|start| *start <= at)
     }
 }
 
@@ -249,26 +251,31 @@ impl<'d> Section<'d, '_> {
         if let (Some(min), Some(max)) = (&min, &max)
             && min > max
         {
-            match (self.own_child("max"), self.own_child("min")) {
-                (Some(item), _) => item.unexpected("no less than min", self.problems),
-                (None, item) => item.iter().for_each(|item| item.unexpected("no more than max", self.problems)),
+            let (own, other, relation) = if self.own_child("max").is_some() {
+                ("max", "min", "no less than")
+            } else {
+                ("min", "max", "no more than")
+            };
+            if let (Some(item), Some(bound)) = (self.own_child(own), self.find(other)) {
+                item.unexpected(&format!("{relation} {other} = {}", bound.quote()), self.problems);
             }
         }
         let stand_in = || rule.stand_in.clone();
         Range { min: min.unwrap_or_else(stand_in), max: max.unwrap_or_else(stand_in) }
     }
 
-    /// The group of a key: the file's if it has one, else the built-in one, never a mixture.
+    /// The table of tables of a key: the file's if it has one, else the built-in one, never a mixture.
     pub(super) fn group(&mut self, key: &'static str) -> Option<Group<'d>> {
         let is_own = self.own_child(key).is_some();
-        Some(Group { item: self.find(key)?, is_own })
+        let item = self.find(key)?.table(self.problems)?;
+        Some(Group { item, is_own })
     }
 }
 
-/// A table or an array of rows that is taken from one file as a whole.
+/// A table of tables that is taken from one file as a whole.
 #[derive(Debug)]
 pub(super) struct Group<'d> {
-    /// The table or array.
+    /// The table.
     pub(super) item: Item<'d>,
     /// Whether it is the file's, not the built-in one.
     pub(super) is_own: bool,
@@ -279,7 +286,7 @@ pub(super) fn refuse_duplicates<'d>(items: impl IntoIterator<Item = Item<'d>>, p
     let mut earlier: Vec<Item<'d>> = Vec::new();
     for item in items {
         match earlier.iter().find(|other| other.as_str() == item.as_str()) {
-            Some(other) => item.unexpected(&format!("another than {}", other.path), problems),
+            Some(other) => item.unexpected(&format!("a text of its own, other than {}", other.path), problems),
             None if item.as_str().is_some() => earlier.push(item),
             None => {}
         }

@@ -130,16 +130,16 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// A Kafka topic, or a part of one.
 pub(super) fn topic() -> Rule<String> {
-    text(TOPIC, is_topic)
+    text("a topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -", is_topic)
 }
 
-/// What [`is_topic`] asks for.
-pub(super) const TOPIC: &str = "a topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -";
+/// The longest name of a topic that Kafka takes.
+pub(super) const TOPIC_BYTES_MAX: usize = 249;
 
 /// Kafka's rule for topic names (`org.apache.kafka.common.internals.Topic`).
-pub(super) fn is_topic(name: &str) -> bool {
+fn is_topic(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=249).contains(&name.len()) && name.bytes().all(legal) && name != "." && name != ".."
+    (1..=TOPIC_BYTES_MAX).contains(&name.len()) && name.bytes().all(legal) && name != "." && name != ".."
 }
 
 /// One of several words.
@@ -190,18 +190,10 @@ pub(super) fn level() -> Rule<LevelFilter> {
 
 /// `bootstrap_servers`: none, or several by comma.
 pub(super) fn servers() -> Rule<Vec<String>> {
-    Rule::new(SERVERS, Vec::new(), |value| parse_servers(value.as_str()?))
-}
-
-/// What [`parse_servers`] asks for.
-pub(super) const SERVERS: &str = "HOST:PORT, several by comma, or \"\" for the spool";
-
-/// Splits a list of brokers; `None` if one of them is no `HOST:PORT`.
-pub(super) fn parse_servers(list: &str) -> Option<Vec<String>> {
-    if list.trim().is_empty() {
-        return Some(Vec::new());
-    }
-    list.split(',').map(|server| super::server(server.trim()).ok()).collect()
+    Rule::new("HOST:PORT, several by comma, or \"\" for the spool", Vec::new(), |value| match value.as_str()?.trim() {
+        "" => Some(Vec::new()),
+        list => list.split(',').map(|server| super::server(server.trim()).ok()).collect(),
+    })
 }
 
 /// `endpoint_url`: none, or the beginning of an HTTP address.
@@ -214,7 +206,7 @@ pub(super) fn endpoint() -> Rule<String> {
 
 /// `timezone`
 pub(super) fn zone() -> Rule<String> {
-    text("a name of the time-zone database such as \"Europe/Rome\"", |name| tzdb::tz_by_name(name).is_some())
+    text("a name of the time-zone database such as \"Europe/Rome\"", crate::wire::zone_exists)
 }
 
 /// Bounds of `tick_ms` and `--tick`.

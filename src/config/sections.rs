@@ -1,7 +1,8 @@
 //! The sections of single keys, each read into its type.
 
 use super::environment::Environment;
-use super::reader::{Section, refuse_duplicates};
+use super::problem::Problems;
+use super::reader::{Item, Section};
 use super::rules::{self, integer, number, seconds};
 use super::{Api, Config, HealthCheck, Kafka, Log, Secret, Simulation, Spool, plan, stages};
 use crate::factory::plan::{Capacity, Plan};
@@ -43,12 +44,36 @@ fn kafka(section: &mut Section<'_, '_>, environment: &Environment<'_>, stages: &
 fn topics(section: &mut Section<'_, '_>, stages: &[stages::Row<'_>]) -> Topics {
     let keys = ["input", "events", "rejected"];
     let fixed = keys.map(|key| section.read(key, &rules::topic()));
-    let items: Vec<_> = keys.iter().filter_map(|key| section.find(key)).collect();
-    refuse_duplicates(items, section.problems);
     let prefix = section.read("telemetry_prefix", &rules::topic());
-    let telemetry = stages.iter().map(|row| row.telemetry_topic(&prefix, &fixed, section.problems)).collect();
+    let telemetry: Vec<_> = stages.iter().map(|row| format!("{prefix}.{}", row.stage.topic)).collect();
+
+    let fixed_places = keys.iter().map(|key| section.own_child(key));
+    let own_prefix = section.own_child("telemetry_prefix");
+    let telemetry_places =
+        stages.iter().map(|row| row.item.child("topic").filter(|_| row.is_own).or_else(|| own_prefix.clone()));
+    let places = fixed_places.chain(telemetry_places);
+    let topics: Vec<_> = fixed.iter().chain(&telemetry).map(String::as_str).zip(places).collect();
+    refuse_unusable(topics, section.problems);
+
     let [orders, events, rejected] = fixed;
     Topics { orders, telemetry, events, rejected }
+}
+
+/// Reports topics that are too long, and pairs that Kafka takes for one: it refuses names that differ in `.` and `_` alone.
+/// Each comes with the place in the file, if any, that made it what it is.
+fn refuse_unusable(mut topics: Vec<(&str, Option<Item<'_>>)>, problems: &mut Problems) {
+    topics.sort_by_key(|(_, place)| place.is_some());
+    let alike = |a: &str, b: &str| a.replace('.', "_") == b.replace('.', "_");
+    for (index, (topic, place)) in topics.iter().enumerate() {
+        let Some(place) = place else { continue };
+        if topic.len() > rules::TOPIC_BYTES_MAX {
+            place.problem(&format!("expected topics of at most {} bytes with it", rules::TOPIC_BYTES_MAX), problems);
+        }
+        let is_alike = |other: &&(&str, _)| !topic.is_empty() && alike(topic, other.0);
+        if let Some((other, _)) = topics[..index].iter().find(is_alike) {
+            place.problem(&format!("expected a topic that differs from {other} in more than . and _"), problems);
+        }
+    }
 }
 
 fn api(section: &mut Section<'_, '_>, environment: &Environment<'_>) -> Api {
@@ -67,7 +92,7 @@ fn api(section: &mut Section<'_, '_>, environment: &Environment<'_>) -> Api {
     let key_in_environment = environment.read("MOKAMETRICS_API_KEY", &rules::secret(), section.problems);
     Api {
         enabled,
-        endpoint_url: endpoint_url.unwrap_or_default(),
+        endpoint_url: endpoint_url.unwrap_or_default().trim_end_matches('/').to_owned(),
         api_key: Secret(key_in_environment.unwrap_or(key_in_file)),
     }
 }

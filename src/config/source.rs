@@ -12,7 +12,7 @@ pub const BUILT_IN: &str = include_str!("../../config.toml");
 const USUAL: &str = "config.toml";
 
 /// The longest file that is read, in bytes.
-const LENGTH_MAX: u64 = 16 << 20;
+const LENGTH_MAX: u64 = 4 << 20;
 
 /// A configuration file.
 #[derive(Clone, Debug)]

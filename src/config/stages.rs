@@ -1,13 +1,12 @@
 //! `[[stages]]`: what they are called and why their machines block.
 
-use super::problem::Problems;
 use super::reader::{Item, Section, refuse_duplicates};
 use super::{rules, signals};
 use crate::factory::plan::{BlockReason, Range, Stage};
 use crate::units::Span;
 
 /// The most rows of one kind in a stage, and the most stages, so that an index is small.
-pub(super) const ROWS_MAX: usize = 64;
+const ROWS_MAX: usize = 64;
 
 /// Names that would make a stage's event be taken for a lot's, or its time for one of the lot's own.
 const RESERVED: [&str; 3] = ["lot", "queue", "total_time"];
@@ -27,55 +26,34 @@ impl Row<'_> {
     pub(super) fn is_named(&self) -> bool {
         !self.stage.name.is_empty() && !self.stage.machine.is_empty()
     }
-
-    /// The topic of its telemetry.
-    pub(super) fn telemetry_topic(&self, prefix: &str, others: &[String], problems: &mut Problems) -> String {
-        let topic = format!("{prefix}.{}", self.stage.topic);
-        if let Some(item) = self.item.child("topic") {
-            if !rules::is_topic(&topic) && rules::is_topic(&self.stage.topic) {
-                item.unexpected(&format!("{prefix}. and it to be at most 249 characters"), problems);
-            }
-            if others.contains(&topic) {
-                item.unexpected(&format!("another, as [kafka.topics] has a {topic} already"), problems);
-            }
-        }
-        topic
-    }
 }
 
 /// The stages in their order.
 pub(super) fn read<'d>(root: &mut Section<'d, '_>) -> Vec<Row<'d>> {
-    let Some(group) = root.group("stages") else { return Vec::new() };
-    let items = tables(group.item, 1, root.problems);
-    for key in ["name", "machine", "topic"] {
+    let is_own = root.own_child("stages").is_some();
+    let items = rows(root, "stages", 1);
+    for key in ["name", "machine"] {
         refuse_duplicates(items.iter().filter_map(|item| item.child(key)), root.problems);
     }
     let row = |item: Item<'d>| {
         let stage = Section::read_with(Some(item.clone()), None, root.problems, stage);
-        Row { item, is_own: group.is_own, stage }
+        Row { item, is_own, stage }
     };
     items.into_iter().map(row).collect()
 }
 
 /// The rows of a key, of which there must be `min` or more.
 pub(super) fn rows<'d>(section: &mut Section<'d, '_>, key: &'static str, min: usize) -> Vec<Item<'d>> {
-    match section.find(key) {
-        Some(array) => tables(array, min, section.problems),
-        None if min == 0 => Vec::new(),
-        None => {
-            section.missing(key, &format!("{min} to {ROWS_MAX} rows"));
-            Vec::new()
-        }
+    let found = section.find(key);
+    if found.is_none() && min > 0 {
+        section.missing(key, &format!("{min} to {ROWS_MAX} rows"));
     }
-}
-
-fn tables<'d>(array: Item<'d>, min: usize, problems: &mut Problems) -> Vec<Item<'d>> {
-    let Some(array) = array.array(problems) else { return Vec::new() };
+    let Some(array) = found.and_then(|item| item.array(section.problems)) else { return Vec::new() };
     let rows = array.children();
     if !(min..=ROWS_MAX).contains(&rows.len()) {
-        array.problem(&format!("expected {min} to {ROWS_MAX} rows, found {}", rows.len()), problems);
+        array.problem(&format!("expected {min} to {ROWS_MAX} rows, found {}", rows.len()), section.problems);
     }
-    rows.into_iter().filter_map(|row| row.table(problems)).collect()
+    rows.into_iter().take(ROWS_MAX).filter_map(|row| row.table(section.problems)).collect()
 }
 
 fn stage(section: &mut Section<'_, '_>) -> Stage {

@@ -1,0 +1,101 @@
+//! What `mokasim check` prints of a configuration.
+
+use crate::config::{Config, Speed};
+
+/// What the configuration amounts to: plants and machines, where orders come from and records go to.
+#[must_use]
+pub fn report(config: &Config) -> String {
+    let mut report = machines(config);
+    let topics = &config.kafka.topics;
+    let simulation = &config.simulation;
+    let speed = match simulation.speed {
+        Speed::Times(times) => format!("{times}x"),
+        Speed::Max => "as fast as the bus takes the records".to_owned(),
+    };
+    let seed = simulation.seed.map_or_else(|| "drawn at the start".to_owned(), |seed| seed.to_string());
+    let lines = [
+        ("Bus", bus(config)),
+        ("Orders", topics.orders.clone()),
+        ("Telemetry", topics.telemetry.join(", ")),
+        ("Events", topics.events.clone()),
+        ("Rejected", topics.rejected.clone()),
+        ("API", api(config)),
+        ("Health", format!("{}:{}", config.health_check.bind, config.health_check.port)),
+        ("Speed", format!("{speed}, ticks of {} ms, seed {seed}", simulation.tick.as_millis())),
+    ];
+    report.push('\n');
+    report.extend(lines.map(|(name, text)| format!("{name:<10} {text}\n")));
+    report
+}
+
+fn bus(config: &Config) -> String {
+    let servers = &config.kafka.bootstrap_servers;
+    if servers.is_empty() {
+        let max_mib = config.spool.max_bytes as f64 / f64::from(1 << 20);
+        format!("spool in {}, at most {max_mib:.0} MiB", config.spool.dir.display())
+    } else {
+        format!("Kafka at {}, group {}", servers.join(", "), config.kafka.group_id)
+    }
+}
+
+fn api(config: &Config) -> String {
+    if config.api.enabled { format!("{}/api/telemetry", config.api.endpoint_url) } else { "off".to_owned() }
+}
+
+/// The machines of each plant and stage, with sums.
+fn machines(config: &Config) -> String {
+    let plan = &config.plan;
+    let row = |name: &str, counts: &[u32]| {
+        let total: u32 = counts.iter().sum();
+        let counts = counts.iter().chain([&total]).map(ToString::to_string);
+        [name.to_owned()].into_iter().chain(counts).collect::<Vec<_>>()
+    };
+    let labels = plan.stages.iter().map(|stage| &*stage.label);
+    let mut rows = vec![["Location"].into_iter().chain(labels).chain(["Total"]).map(str::to_owned).collect::<Vec<_>>()];
+    rows.extend(plan.sites.iter().map(|site| row(&site.name, &site.machines)));
+    let sum = |stage| plan.sites.iter().map(|site| site.machines[stage]).sum();
+    rows.push(row("Total", &(0..plan.stages.len()).map(sum).collect::<Vec<_>>()));
+    table(&rows)
+}
+
+/// The rows with their columns in line: the first to the left, the numbers to the right.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut table = String::new();
+    for row in rows {
+        let first = format!("{:<width$}", row[0], width = widths[0]);
+        let rest = row.iter().zip(&widths).skip(1).map(|(cell, width)| format!("  {cell:>width$}"));
+        table.extend([first].into_iter().chain(rest).chain(["\n".to_owned()]));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::report;
+    use crate::config::{Overrides, load};
+
+    #[test]
+    fn the_table_is_the_documentations() {
+        let config = load(None, &|_| None, &Overrides::default()).unwrap();
+        let expected = "\
+Location  Fresa CNC  Tornio automatico  Linea assemblaggio  Linea di test  Total
+Italia            3                  2                   1              1      7
+Brasile           2                  3                   2              1      8
+Vietnam           4                  3                   2              2     11
+Total             9                  8                   5              4     26
+
+Bus        spool in data, at most 256 MiB
+Orders     coffeemek.orders.new_lots
+Telemetry  coffeemek.telemetry.fresa_cnc, coffeemek.telemetry.tornio, coffeemek.telemetry.assemblaggio, coffeemek.telemetry.test
+Events     coffeemek.events.production_status
+Rejected   coffeemek.orders.rejected
+API        off
+Health     127.0.0.1:8080
+Speed      1x, ticks of 100 ms, seed drawn at the start
+";
+        assert_eq!(report(&config), expected);
+    }
+}
