@@ -15,10 +15,12 @@ pub(super) struct Codes {
 
 impl Codes {
     /// Memory for so many known codes, at most. The map has a byte of control beside each place, seven eighths of its places
-    /// may be used, their number is a power of two, and churn lets it grow until half of them are in use.
+    /// may be used, their number is a power of two, and churn lets it grow until half of them are in use; while it grows, the
+    /// old places exist beside the new ones.
     pub(super) fn bytes(remembered_max: u32, lots_max: u32) -> u64 {
         let places = ((u64::from(remembered_max) + u64::from(lots_max)) * 2 * 8 / 7).next_power_of_two();
-        places * (size_of::<(Digest, u8)>() as u64 + 1) + (u64::from(remembered_max) + 1) * size_of::<Digest>() as u64
+        places / 2 * 3 * (size_of::<(Digest, u8)>() as u64 + 1)
+            + (u64::from(remembered_max) + 1) * size_of::<Digest>() as u64
     }
 
     pub(super) fn new(remembered_max: usize) -> Self {
