@@ -104,7 +104,7 @@ impl Lots {
             return None;
         }
         self.code.push(String::new());
-        self.digest.push(Digest::new(0, &[]));
+        self.digest.push(Digest::default());
         self.quantity.push(0);
         self.site.push(SiteId(0));
         self.priority.push(Priority::Normal);
