@@ -5,9 +5,14 @@
 
 pub mod bus;
 pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod error;
 pub mod factory;
 pub mod health;
+pub mod orders;
+pub mod run;
+pub mod send;
 pub mod units;
 pub mod wire;

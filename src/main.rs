@@ -1,3 +1,86 @@
 //! The `mokasim` command.
 
-fn main() {}
+use mokasim::cli::{Cli, Command, ConfigArgs, Mode, RunArgs, SendArgs};
+use mokasim::config::{self, Config, Overrides, Source};
+use mokasim::error::{Exit, Failure};
+use mokasim::run::Options;
+use mokasim::send::Schedule;
+use mokasim::{check, run, send};
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match Cli::read().and_then(|cli| cli.map_or(Ok(()), |cli| execute(cli.command))) {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => {
+            // Nobody is left to tell when standard error is closed.
+            let _closed = writeln!(std::io::stderr(), "{}", failure.message);
+            failure.exit.into()
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(args) => run_factory(&args),
+        Command::Send(args) => send_orders(&args),
+        Command::Check(args) => print(&check::report(&load(&args, &Overrides::default())?)),
+    }
+}
+
+fn run_factory(args: &RunArgs) -> Result<(), Failure> {
+    let overrides = Overrides {
+        bootstrap_servers: args.broker.iter().cloned().collect(),
+        data: args.data.clone(),
+        speed: args.speed,
+        seed: args.seed,
+        tick: args.tick,
+        log_level: args.log_level,
+    };
+    let config = load(&args.config, &overrides)?;
+    let _already = simplelog::SimpleLogger::init(config.log.terminal_level, simplelog::Config::default());
+    let options = Options {
+        start: args.start,
+        demo: args.demo,
+        orders: args.orders.clone(),
+        until_idle: args.until_idle,
+        duration: args.duration,
+    };
+    run::run(config, &options).inspect_err(|failure| log::error!("{failure}"))
+}
+
+fn send_orders(args: &SendArgs) -> Result<(), Failure> {
+    let overrides = Overrides {
+        bootstrap_servers: args.broker.iter().cloned().collect(),
+        data: args.data.clone(),
+        ..Overrides::default()
+    };
+    let config = load(&args.config, &overrides)?;
+    let schedule = match args.mode {
+        Mode::Batch => Schedule::Batch(args.count),
+        Mode::Continuous => Schedule::Continuous { rate: args.rate, duration: args.duration },
+    };
+    print(&send::send(&config, schedule, args.seed.unwrap_or_else(run::draw_seed))?)
+}
+
+/// Every problem of the configuration is a line of its own.
+fn load(args: &ConfigArgs, overrides: &Overrides) -> Result<Config, Failure> {
+    let environment = |name: &str| std::env::var(name).ok();
+    Source::find(args.config.as_deref())
+        .map_err(|problem| vec![problem])
+        .and_then(|source| config::load(source.as_ref(), &environment, overrides))
+        .map_err(|problems| {
+            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            Failure::new(Exit::Config, lines.join("\n"))
+        })
+}
+
+/// Prints to standard output; a reader that has closed the pipe has seen enough.
+fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Io, format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

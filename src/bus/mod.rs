@@ -3,8 +3,12 @@
 pub mod faulty;
 pub mod kafka;
 pub mod memory;
+mod open;
 pub mod outbox;
 pub mod spool;
+
+pub(crate) use open::spool_failure;
+pub use open::{address, open};
 
 use crate::wire::Record;
 use std::time::{Duration, Instant};

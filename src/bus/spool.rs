@@ -97,9 +97,9 @@ impl Spool {
             position_path,
             position_saved,
             position_due: None,
-            writing: Outage::new("records wait in memory", "records are written"),
-            reading: Outage::new("no orders arrive", "orders are read"),
-            saving: Outage::new("a restart would repeat orders", "the position is saved"),
+            writing: Outage::new("records wait in memory"),
+            reading: Outage::new("no orders arrive"),
+            saving: Outage::new("after a restart, orders may arrive again"),
             _lock: lock,
         })
     }
@@ -207,15 +207,14 @@ impl Bus for Spool {
 /// A kind of work that fails at times: tried again after a second, logged when it goes and when it is back.
 #[derive(Debug)]
 struct Outage {
-    when_it_fails: &'static str,
-    when_it_works: &'static str,
+    consequence: &'static str,
     retry_at: Option<Instant>,
     errors: u64,
 }
 
 impl Outage {
-    const fn new(when_it_fails: &'static str, when_it_works: &'static str) -> Self {
-        Self { when_it_fails, when_it_works, retry_at: None, errors: 0 }
+    const fn new(consequence: &'static str) -> Self {
+        Self { consequence, retry_at: None, errors: 0 }
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -226,12 +225,12 @@ impl Outage {
         match result {
             Ok(()) => {
                 if self.retry_at.take().is_some() {
-                    log::info!("spool: {} again", self.when_it_works);
+                    log::info!("spool: works again (for a while: {})", self.consequence);
                 }
             }
             Err(error) => {
                 if self.retry_at.replace(now + INTERVAL).is_none() {
-                    log::error!("spool: {error}; {} meanwhile", self.when_it_fails);
+                    log::error!("spool: {error}; {} until it works again", self.consequence);
                 }
                 self.errors += 1;
             }

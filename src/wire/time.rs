@@ -3,6 +3,7 @@
 use crate::units::SimTime;
 use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
+use std::fmt::Write;
 use std::ops::Range;
 use tz::TimeZoneRef;
 
@@ -39,6 +40,16 @@ pub fn rfc3339_utc(at: SimTime) -> [u8; DATE_TIME_LEN + 1] {
     let mut text = [b'Z'; DATE_TIME_LEN + 1];
     write_date_time(&mut text, seconds(at));
     text
+}
+
+/// Displays an instant as [`rfc3339_utc`] writes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Utc(pub SimTime);
+
+impl std::fmt::Display for Utc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        rfc3339_utc(self.0).iter().try_for_each(|byte| f.write_char(char::from(*byte)))
+    }
 }
 
 /// The clock on the wall of a site. It keeps the zone's offset until that changes, and the last text for records of the

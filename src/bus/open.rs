@@ -1,0 +1,30 @@
+//! Which adapter the configuration asks for.
+
+use super::Bus;
+use super::spool::{Spool, SpoolError};
+use crate::config::Config;
+use crate::error::{Exit, Failure};
+
+/// Opens the bus of the configuration: Kafka where it names a broker, else the spool.
+///
+/// # Errors
+/// The spool's folder is in use or cannot be written. A broker that is away is no error: it may come.
+pub fn open(config: &Config, _consumes: bool) -> Result<Box<dyn Bus>, Failure> {
+    let memory_bytes_max = config.kafka.buffer_bytes;
+    Ok(Box::new(Spool::open(&config.spool, &config.kafka.topics, memory_bytes_max).map_err(|error| spool_failure(&error))?))
+}
+
+/// Where records go, for people: the brokers, or `spool:DIR`.
+#[must_use]
+pub fn address(config: &Config) -> String {
+    match config.kafka.bootstrap_servers.as_slice() {
+        [] => format!("spool:{}", config.spool.dir.display()),
+        servers => servers.join(","),
+    }
+}
+
+/// What a failing spool means for the program's end.
+pub(crate) fn spool_failure(error: &SpoolError) -> Failure {
+    let exit = if matches!(error, SpoolError::InUse { .. }) { Exit::TempFail } else { Exit::Io };
+    Failure::new(exit, error.to_string())
+}

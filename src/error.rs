@@ -1,0 +1,63 @@
+//! How the program ends.
+
+use std::fmt;
+
+/// Exit codes, after BSD's `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or stopped by a signal and everything flushed or counted.
+    Ok = 0,
+    /// The command line was wrong.
+    Usage = 64,
+    /// Something needed is not there: the broker, the port.
+    Unavailable = 69,
+    /// A file cannot be read or written.
+    Io = 74,
+    /// Try again later: another instance runs, or records were left behind by a second signal.
+    TempFail = 75,
+    /// The configuration is wrong.
+    Config = 78,
+}
+
+impl Exit {
+    /// For `--help` and the manual.
+    pub const TABLE: [(Self, &str); 6] = [
+        (Self::Ok, "done, or stopped by SIGINT or SIGTERM"),
+        (Self::Usage, "the command line is wrong"),
+        (Self::Unavailable, "the broker or the health port is not to be had"),
+        (Self::Io, "a file cannot be read or written"),
+        (Self::TempFail, "another instance uses the data folder, or a second signal cut the shutdown short"),
+        (Self::Config, "the configuration is wrong"),
+    ];
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed: one clear line (or one a problem) and the exit code it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What a person is told.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure that ends the program with `exit`.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
