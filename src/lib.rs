@@ -3,6 +3,7 @@
 //! `run` alone wires a live factory together; `factory` is the pure core, `wire` the contract with the outside, `bus` where
 //! records go and orders come from.
 
+pub mod api;
 pub mod bus;
 pub mod check;
 pub mod cli;
