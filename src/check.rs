@@ -13,6 +13,7 @@ pub fn report(config: &Config) -> String {
         Speed::Max => "as fast as the bus takes the records".to_owned(),
     };
     let seed = simulation.seed.map_or_else(|| "drawn at the start".to_owned(), |seed| seed.to_string());
+    let memory = format!("up to {} of at most {}", mebibytes(config.memory_bytes()), mebibytes(config.memory_max_bytes));
     let lines = [
         ("Bus", bus(config)),
         ("Orders", topics.orders.clone()),
@@ -21,6 +22,7 @@ pub fn report(config: &Config) -> String {
         ("Rejected", topics.rejected.clone()),
         ("API", api(config)),
         ("Health", format!("{}:{}", config.health_check.bind, config.health_check.port)),
+        ("Memory", memory),
         ("Speed", format!("{speed}, ticks of {} ms, seed {seed}", simulation.tick.as_millis())),
     ];
     report.push('\n');
@@ -31,11 +33,14 @@ pub fn report(config: &Config) -> String {
 fn bus(config: &Config) -> String {
     let servers = &config.kafka.bootstrap_servers;
     if servers.is_empty() {
-        let max_mib = config.spool.max_bytes as f64 / f64::from(1 << 20);
-        format!("spool in {}, at most {max_mib:.0} MiB", config.spool.dir.display())
+        format!("spool in {}, at most {}", config.spool.dir.display(), mebibytes(config.spool.max_bytes))
     } else {
         format!("Kafka at {}, group {}", servers.join(", "), config.kafka.group_id)
     }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 fn api(config: &Config) -> String {
@@ -80,7 +85,9 @@ mod tests {
     #[test]
     fn the_table_is_the_documentations() {
         let config = load(None, &|_| None, &Overrides::default()).unwrap();
-        let expected = "\
+        let memory_mib = config.memory_bytes().div_ceil(1 << 20);
+        let expected = format!(
+            "\
 Location  Fresa CNC  Tornio automatico  Linea assemblaggio  Linea di test  Total
 Italia            3                  2                   1              1      7
 Brasile           2                  3                   2              1      8
@@ -94,8 +101,10 @@ Events     coffeemek.events.production_status
 Rejected   coffeemek.orders.rejected
 API        off
 Health     127.0.0.1:8080
+Memory     up to {memory_mib} MiB of at most 256 MiB
 Speed      1x, ticks of 100 ms, seed drawn at the start
-";
+"
+        );
         assert_eq!(report(&config), expected);
     }
 }

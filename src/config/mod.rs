@@ -86,6 +86,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// The most memory that lots, codes, machines and waiting records may take, in bytes. Pages that were never used are not
+    /// resident, so a process takes far less until it has once been full.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        sections::memory_bytes(&self.plan, &self.kafka)
+    }
+
     fn lay_over(&mut self, overrides: &Overrides) {
         if !overrides.bootstrap_servers.is_empty() {
             self.kafka.bootstrap_servers.clone_from(&overrides.bootstrap_servers);

@@ -5,6 +5,7 @@ use super::problem::Problems;
 use super::reader::{Item, Section};
 use super::rules::{self, integer, number, seconds};
 use super::{Api, Config, HealthCheck, Kafka, Log, Secret, Simulation, Spool, plan, stages};
+use crate::factory::Factory;
 use crate::factory::plan::{Capacity, Plan};
 use crate::wire::Topics;
 use std::path::PathBuf;
@@ -16,10 +17,10 @@ pub(super) fn config(root: &mut Section<'_, '_>, environment: &Environment<'_>) 
     let kafka = root.table("kafka", |section| kafka(section, environment, &stages));
     let api = root.table("api", |section| api(section, environment));
     let health_check = root.table("health_check", |section| health_check(section, environment));
-    let (capacity, memory_max_bytes) = root.table("capacity", capacity);
-    let (simulation, mut plan) = root.table("simulation", |section| simulation(section, capacity));
+    let (simulation, mut plan) = root.table("simulation", simulation);
     plan.sites = plan::sites(root, &stages);
     plan.stages = plan::timed_stages(root, stages);
+    let memory_max_bytes = root.table("capacity", |section| capacity(section, &mut plan, &kafka));
     let spool = root.table("spool", spool);
     let log = root.table("log", log);
     Config { kafka, api, health_check, simulation, spool, log, plan, memory_max_bytes }
@@ -107,8 +108,8 @@ fn health_check(section: &mut Section<'_, '_>, environment: &Environment<'_>) ->
     }
 }
 
-/// What concerns the loop, and the plan so far: without stages and sites.
-fn simulation(section: &mut Section<'_, '_>, capacity: Capacity) -> (Simulation, Plan) {
+/// What concerns the loop, and the plan so far: without stages, sites and capacity.
+fn simulation(section: &mut Section<'_, '_>) -> (Simulation, Plan) {
     let seed = section.optional("seed", &integer(0..=u64::MAX));
     let plan = Plan {
         seed: seed.unwrap_or_default(),
@@ -119,7 +120,7 @@ fn simulation(section: &mut Section<'_, '_>, capacity: Capacity) -> (Simulation,
         block_duration: section.range("block_duration", &seconds(0.001..=rules::YEAR_S)),
         telemetry_interval: section.read("telemetry_interval", &seconds(0.1..=86_400.0)),
         idle_telemetry: section.read("idle_telemetry", &rules::boolean()),
-        capacity,
+        capacity: Capacity { lots: 0, remembered_codes: 0 },
     };
     let simulation = Simulation {
         speed: section.read("speed", &rules::speed()),
@@ -131,13 +132,24 @@ fn simulation(section: &mut Section<'_, '_>, capacity: Capacity) -> (Simulation,
     (simulation, plan)
 }
 
-/// The plan's capacity, and the most memory it may take, in bytes.
-fn capacity(section: &mut Section<'_, '_>) -> (Capacity, u64) {
-    let capacity = Capacity {
+/// Completes the plan, and checks what it takes against the bound of memory, which is returned, in bytes.
+fn capacity(section: &mut Section<'_, '_>, plan: &mut Plan, kafka: &Kafka) -> u64 {
+    plan.capacity = Capacity {
         lots: section.read("lots", &integer(1..=10_000_000)),
         remembered_codes: section.read("remembered_codes", &integer(1..=100_000_000)),
     };
-    (capacity, section.read("memory_max_bytes", &integer(1 << 20..=1 << 40)))
+    let bytes = memory_bytes(plan, kafka);
+    let max_bytes = section.required("memory_max_bytes", &integer(1 << 20..=1 << 40)).unwrap_or(bytes);
+    if let Some(item) = section.find("memory_max_bytes").filter(|_| bytes > max_bytes) {
+        let expected = format!("{bytes} or more, which lots, codes, machines and buffer_bytes may take");
+        item.unexpected(&expected, section.problems);
+    }
+    max_bytes
+}
+
+/// The most memory that lots, codes, machines and waiting records may take, in bytes.
+pub(super) fn memory_bytes(plan: &Plan, kafka: &Kafka) -> u64 {
+    Factory::memory_needs(plan).total_bytes.saturating_add(kafka.buffer_bytes as u64)
 }
 
 fn spool(section: &mut Section<'_, '_>) -> Spool {

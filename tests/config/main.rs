@@ -3,6 +3,7 @@
 mod mutations;
 mod problems;
 mod values;
+mod world;
 
 use mokasim::config::{self, Config, Overrides, Source};
 

@@ -211,6 +211,7 @@ fn plants_whose_machines_would_share_ids() {
 fn too_many_machines() {
     let counts = "fresa_cnc = 1_000_000\ntornio = 1_000_000\nlinea_assemblaggio = 1_000_000\nlinea_test = 1_000_000\n";
     let text = ["Italia", "Brasile", "Vietnam"].map(|site| format!("[machines.{site}]\n{counts}")).concat();
+    let text = text + "[capacity]\nmemory_max_bytes = 1_099_511_627_776\n";
     assert_problems(&text, &["config.toml:1: machines: expected at most 10000000 machines, found 12000000"]);
 }
 
@@ -418,4 +419,19 @@ fn passes() {
         ),
         ("passes = [", &format!("passes = [{many}"), "stages[3].signals[0].passes: expected 1 to 64 rows, found 66"),
     ]);
+}
+
+#[test]
+fn memory() {
+    let text = "[capacity]\nmemory_max_bytes = 1_048_576\n[kafka]\nbuffer_bytes = 1_048_576\n";
+    let problems = load(text).unwrap_err();
+    let found = problems[0].strip_prefix("config.toml:2: capacity.memory_max_bytes = 1_048_576: expected ").unwrap();
+    let (bytes, rest) = found.split_once(' ').unwrap();
+    assert_eq!((problems.len(), rest), (1, "or more, which lots, codes, machines and buffer_bytes may take"));
+    let enough = text.replace("memory_max_bytes = 1_048_576", &format!("memory_max_bytes = {bytes}"));
+    let config = load(&enough).unwrap();
+    assert_eq!((config.memory_bytes(), config.memory_max_bytes.to_string()), (config.memory_max_bytes, bytes.to_owned()));
+
+    let by_default = load("capacity.lots = 10_000_000\n").unwrap_err();
+    assert!(by_default[0].starts_with("built-in config.toml:"), "the bound is a default: {by_default:?}");
 }
