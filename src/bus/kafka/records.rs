@@ -115,21 +115,53 @@ pub struct Found {
     pub batch: Result<Batch, RecordsError>,
     /// Where the next one begins.
     pub next: usize,
+    /// The offset behind it, as far as a header can be believed that no checksum vouches for.
+    pub next_offset: i64,
 }
 
 /// Finds the batch that begins at `at`. `None`: nothing is left but, perhaps, the beginning of a batch that the broker cut off,
 /// which it may do to the last one.
 #[must_use]
 pub fn next_batch(bytes: &[u8], at: usize) -> Option<Found> {
+    let frame = frame(bytes, at)?;
+    let batch = match frame.whole {
+        Some(whole) => read_batch(whole, frame.base_offset, at),
+        None => Err(RecordsError::Malformed { base_offset: frame.base_offset, what: "its length is negative" }),
+    };
+    Some(Found { batch, next: frame.next, next_offset: frame.next_offset })
+}
+
+/// The offset behind the last whole batch, `from` when there is none: where to read on, once these bytes have been read.
+#[must_use]
+pub fn next_offset(bytes: &[u8], from: i64) -> i64 {
+    let (mut at, mut next) = (0, from);
+    while let Some(frame) = frame(bytes, at) {
+        (at, next) = (frame.next, next.max(frame.next_offset));
+    }
+    next
+}
+
+/// What can be said of a batch without a look at its contents.
+struct Frame<'a> {
+    base_offset: i64,
+    /// `None`: its length makes no sense, and nothing behind it can be found.
+    whole: Option<&'a [u8]>,
+    next: usize,
+    next_offset: i64,
+}
+
+fn frame(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
     let rest = bytes.get(at..)?;
     let base_offset = i64::from_be_bytes(field(rest, 0)?);
     let length = i32::from_be_bytes(field(rest, 8)?);
     let Ok(length) = usize::try_from(length) else {
-        let batch = Err(RecordsError::Malformed { base_offset, what: "its length is negative" });
-        return Some(Found { batch, next: bytes.len() });
+        return Some(Frame { base_offset, whole: None, next: bytes.len(), next_offset: base_offset.saturating_add(1) });
     };
     let whole = rest.get(..PREFIX_BYTES.checked_add(length)?)?;
-    Some(Found { batch: read_batch(whole, base_offset, at), next: at + whole.len() })
+    let magic_2 = field(whole, 16) == Some([2]);
+    let last_offset_delta = field(whole, 23).map(i32::from_be_bytes).filter(|delta| magic_2 && *delta >= 0).unwrap_or(0);
+    let next_offset = base_offset.saturating_add(i64::from(last_offset_delta)).saturating_add(1);
+    Some(Frame { base_offset, whole: Some(whole), next: at + whole.len(), next_offset })
 }
 
 /// Reads the header of `whole`, which lies at `at`, and checks the checksum.

@@ -57,6 +57,22 @@ pub(super) fn record(offset: i64, value: &str) -> Record {
     }
 }
 
+/// A record of a transaction.
+pub(super) fn transactional(offset: i64, value: &str, producer_id: i64) -> Record {
+    Record { transactional: true, producer_id, producer_epoch: 0, ..record(offset, value) }
+}
+
+/// The marker that ends a producer's transaction.
+pub(super) fn end_of_transaction(offset: i64, producer_id: i64, commit: bool) -> Record {
+    Record {
+        control: true,
+        key: Some(vec![0, 0, 0, u8::from(commit)].into()),
+        value: Some(vec![0; 6].into()),
+        headers: Default::default(),
+        ..transactional(offset, "", producer_id)
+    }
+}
+
 /// The records as one batch.
 pub(super) fn batch(records: &[Record], codec: Codec) -> Vec<u8> {
     let compression = match codec {

@@ -1,0 +1,342 @@
+//! Membership in a consumer group: which partitions are ours, where to begin in them, how far we have come.
+//!
+//! ```text
+//!                                             ┌ classic: JoinGroup, SyncGroup, Heartbeat
+//!  coordinator found ── which protocol? ──────┤
+//!                                             └ modern (KIP-848): one heartbeat for all
+//!        assignment ──> what is lost is committed, then given up ──> OffsetFetch for what is new ──> read
+//!        read, done ──> OffsetCommit every interval, before a rebalance and at the end
+//! ```
+//!
+//! One request is in flight at a time, on a connection of its own, so the answers need no matching, and a commit never
+//! overtakes the rebalance that voids it.
+
+mod answers;
+mod assign;
+mod classic;
+mod modern;
+mod offsets;
+mod reaction;
+mod requests;
+mod settings;
+mod subscription;
+
+pub use offsets::Start;
+pub use settings::GroupSettings;
+
+use super::backoff::Backoff;
+use super::cluster::Cluster;
+use super::connection::Ticket;
+use super::error::{Api, Failure};
+use super::link::{Lane, Target};
+use super::metadata::Metadata;
+use super::settings::Settings;
+use classic::Classic;
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::ConsumerGroupHeartbeatRequest;
+use kafka_protocol::protocol::{StrBytes, VersionRange};
+use modern::Modern;
+use offsets::Offsets;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// What keeps the membership from going on, until the next success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The coordinator refused a request.
+    #[error("{api}: {error}")]
+    Refused {
+        /// Which request.
+        api: Api,
+        /// Why.
+        error: ResponseError,
+    },
+    /// The request was not answered, or could not be sent.
+    #[error("{0}")]
+    Failed(#[from] Failure),
+    /// What came, or what was to be sent, does not fit the format.
+    #[error("{0}")]
+    Format(String),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Group {
+    settings: GroupSettings,
+    member: Member,
+    offsets: Offsets,
+    assigned: Vec<i32>,
+    /// Takes the place of `assigned` once what it lacks is committed.
+    target: Option<Vec<i32>>,
+    /// An assignment of the modern protocol, whose topics are named by id, until the ids are known.
+    unresolved: Option<Vec<(Uuid, Vec<i32>)>>,
+    revision: u64,
+    in_flight: Option<(Ticket, Ask)>,
+    /// When the coordinator last confirmed that we are a member.
+    confirmed: Option<Instant>,
+    commit_at: Option<Instant>,
+    coordinator_moved: bool,
+    /// The coordinator takes no commits until we have joined again.
+    commits_refused: bool,
+    rest_until: Option<Instant>,
+    failures: u32,
+    backoff: Backoff,
+    trouble: Option<Trouble>,
+    errors: u64,
+    ending: Ending,
+}
+
+#[derive(Debug)]
+enum Member {
+    /// The coordinator has not been asked what it speaks.
+    Undecided,
+    Classic(Classic),
+    Modern(Modern),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    No,
+    Leaving,
+    Over,
+}
+
+/// What is asked of the coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Join,
+    Sync,
+    Heartbeat,
+    ModernHeartbeat,
+    Leave,
+    ModernLeave,
+    FetchOffsets,
+    Commit,
+}
+
+/// The first version of ConsumerGroupHeartbeat that is no preview: Kafka 4.0.
+const MODERN_VERSION: i16 = 1;
+impl Group {
+    /// A process that is about to join; its delays are those of the client.
+    #[must_use]
+    pub fn new(settings: GroupSettings, client: &Settings) -> Self {
+        Self {
+            backoff: Backoff::new(client.backoff_first, client.backoff_max, client.jitter_seed),
+            settings,
+            member: Member::Undecided,
+            offsets: Offsets::default(),
+            assigned: Vec::new(),
+            target: None,
+            unresolved: None,
+            revision: 0,
+            in_flight: None,
+            confirmed: None,
+            commit_at: None,
+            coordinator_moved: false,
+            commits_refused: false,
+            rest_until: None,
+            failures: 0,
+            trouble: None,
+            errors: 0,
+            ending: Ending::No,
+        }
+    }
+
+    /// The partitions that are ours, in order.
+    #[must_use]
+    pub fn assigned(&self) -> &[i32] {
+        &self.assigned
+    }
+
+    /// Grows whenever partitions were given or taken.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Where reading a partition begins.
+    #[must_use]
+    pub fn start(&self, partition: i32) -> Start {
+        self.offsets.start(partition)
+    }
+
+    /// Whether records of a partition may be handed out: it is ours, is not about to be taken, and nobody else can have it.
+    #[must_use]
+    pub fn may_deliver(&self, partition: i32, now: Instant) -> bool {
+        let kept = |target: &Vec<i32>| target.contains(&partition);
+        let steady = match &self.member {
+            Member::Undecided => false,
+            // Eager: whoever joins gives everything up until it has been given out anew.
+            Member::Classic(classic) => classic.is_stable() || classic.is_cooperative(),
+            Member::Modern(modern) => modern.is_member(),
+        };
+        let heard = self.confirmed.is_some_and(|at| now.saturating_duration_since(at) < self.settings.session_timeout);
+        self.ending == Ending::No
+            && steady
+            && heard
+            && self.assigned.contains(&partition)
+            && self.target.as_ref().is_none_or(kept)
+    }
+
+    /// The caller is done with everything of a partition before `next`; `leader_epoch` is that of the record before it.
+    pub fn done(&mut self, partition: i32, next: i64, leader_epoch: i32) {
+        self.offsets.done(partition, next, leader_epoch);
+    }
+
+    /// What keeps the membership from going on at present.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Refused and failed requests since the start.
+    #[must_use]
+    pub const fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// The id and the generation (or epoch) of the membership, while there is one.
+    #[must_use]
+    pub fn identity(&self) -> Option<(StrBytes, i32)> {
+        match &self.member {
+            Member::Classic(classic) if classic.generation >= 0 => Some((classic.member_id.clone(), classic.generation)),
+            Member::Modern(modern) if modern.is_member() => Some((modern.member_id.clone(), modern.epoch)),
+            _ => None,
+        }
+    }
+
+    /// Commits, then leaves; a static member stays in the group for its next run. [`Self::is_over`] tells when it is done.
+    pub const fn leave(&mut self) {
+        if matches!(self.ending, Ending::No) {
+            self.ending = Ending::Leaving;
+            self.rest_until = None;
+        }
+    }
+
+    /// Whether [`Self::leave`] has come to its end, or another process has taken our place for good.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ending == Ending::Over
+    }
+
+    /// When [`Self::poll`] is next of use, if nothing arrives before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.in_flight.is_some() || self.is_over() {
+            return None;
+        }
+        if self.rest_until.is_some() {
+            return self.rest_until;
+        }
+        let heartbeat = match &self.member {
+            Member::Undecided => None,
+            Member::Classic(classic) => classic.deadline(),
+            Member::Modern(modern) => modern.deadline(),
+        };
+        heartbeat.into_iter().chain(self.commit_at.filter(|_| self.offsets.is_dirty())).min()
+    }
+
+    // ---- asking ----------------------------------------------------------------------------------------------------
+
+    /// Sends at most one request.
+    pub fn poll(&mut self, now: Instant, cluster: &mut Cluster) {
+        if self.in_flight.is_some() || self.is_over() || self.rest_until.is_some_and(|until| until > now) {
+            return;
+        }
+        self.rest_until = None;
+        if self.ending == Ending::Leaving && self.identity().is_none() {
+            self.ending = Ending::Over;
+            return;
+        }
+        let Some(broker) = cluster.coordinator(&self.settings.group_id) else {
+            // Without a coordinator there is nothing to commit to or to leave.
+            return;
+        };
+        let target = Target { broker, lane: Lane::Group };
+        if matches!(self.member, Member::Undecided) {
+            let Some(versions) = cluster.ready(target) else { return };
+            let modern = VersionRange { min: MODERN_VERSION, max: MODERN_VERSION };
+            let offered = versions.highest_in::<ConsumerGroupHeartbeatRequest>(modern).is_ok();
+            self.member = match self.settings.modern && offered {
+                true => Member::Modern(Modern::new()),
+                false => Member::Classic(Classic::new()),
+            };
+        }
+        if let Member::Classic(classic) = &self.member {
+            for topic in classic.topics() {
+                cluster.want_topic(topic, now);
+            }
+        }
+        self.apply_target(cluster.metadata());
+        let Some(ask) = self.next(now, cluster.metadata()) else { return };
+        if let Err(trouble) = self.send(ask, target, now, cluster) {
+            self.fail(trouble, now);
+        }
+    }
+
+    /// Replaces the assignment as soon as nothing of what is lost waits to be committed.
+    fn apply_target(&mut self, metadata: &Metadata) {
+        if let Some(topic) = metadata.topic(&self.settings.topic)
+            && !topic.id.is_nil()
+            && let Some(unresolved) = self.unresolved.take()
+        {
+            let ours = unresolved.into_iter().filter(|(id, _)| *id == topic.id);
+            let mut target: Vec<i32> = ours.flat_map(|(_, partitions)| partitions).collect();
+            target.sort_unstable();
+            self.target = Some(target);
+        }
+        let settled = |target: &mut Vec<i32>| self.commits_refused || !self.offsets.is_dirty_outside(target);
+        let Some(target) = self.target.take_if(settled) else { return };
+        let lost = self.assigned.iter().any(|partition| !target.contains(partition));
+        if target != self.assigned {
+            self.revision += 1;
+        }
+        self.offsets.assign(&target);
+        self.assigned = target;
+        if let Member::Classic(classic) = &mut self.member
+            && classic.is_cooperative()
+            && lost
+        {
+            // What was given up is given to others in a second round.
+            classic.rejoin();
+        }
+    }
+
+    fn next(&mut self, now: Instant, metadata: &Metadata) -> Option<Ask> {
+        let (wants_to_join, takes_commits) = match &self.member {
+            Member::Classic(classic) => (classic.wants_to_join(), classic.may_commit()),
+            Member::Modern(modern) if modern.is_unheard() && self.ending == Ending::No => return Some(Ask::ModernHeartbeat),
+            _ => (false, true),
+        };
+        let urgent = self.target.is_some() || self.ending == Ending::Leaving || wants_to_join;
+        let may_commit = takes_commits && self.identity().is_some() && !self.commits_refused && self.offsets.is_dirty();
+        if may_commit && urgent {
+            return Some(Ask::Commit);
+        }
+        if self.ending == Ending::Leaving {
+            return Some(if matches!(self.member, Member::Modern(_)) { Ask::ModernLeave } else { Ask::Leave });
+        }
+        let membership = match &mut self.member {
+            Member::Classic(classic) => match classic.next(now, &self.settings, &partitions_of(metadata)) {
+                classic::Next::Join => Some(Ask::Join),
+                classic::Next::Sync => Some(Ask::Sync),
+                classic::Next::Heartbeat => Some(Ask::Heartbeat),
+                classic::Next::Nothing => None,
+            },
+            Member::Modern(modern) => modern.is_due(now, &self.assigned).then_some(Ask::ModernHeartbeat),
+            Member::Undecided => None,
+        };
+        if membership.is_some() {
+            return membership;
+        }
+        if may_commit && self.commit_at.is_none_or(|at| at <= now) {
+            return Some(Ask::Commit);
+        }
+        (self.identity().is_some() && !self.offsets.unknown().is_empty()).then_some(Ask::FetchOffsets)
+    }
+}
+
+/// How many partitions a topic has, as far as metadata tells.
+fn partitions_of(metadata: &Metadata) -> impl Fn(&str) -> Option<usize> {
+    |topic| metadata.topic(topic).map(|topic| topic.partitions.len()).filter(|count| *count > 0)
+}

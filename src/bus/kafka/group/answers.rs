@@ -1,0 +1,187 @@
+//! What the coordinator's answers change.
+
+use super::super::cluster::{Cluster, Completion};
+use super::super::connection::Answer;
+use super::super::error::{Api, Failure};
+use super::classic::Classic;
+use super::reaction::Reaction;
+use super::{Ask, Ending, Group, Member, Trouble};
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, OffsetCommitRequest, OffsetFetchRequest,
+    SyncGroupRequest,
+};
+use kafka_protocol::protocol::Request;
+use std::time::Instant;
+
+impl Group {
+    /// Takes the end of a request; hands it back when it was none of ours.
+    pub fn complete(&mut self, completion: Completion, now: Instant, cluster: &mut Cluster) -> Option<Completion> {
+        let Some((_, ask)) = self.in_flight.take_if(|(ticket, _)| *ticket == completion.ticket) else {
+            return Some(completion);
+        };
+        let outcome = completion.result.and_then(|answer| self.take(ask, answer, now));
+        match outcome {
+            Ok(()) => {}
+            Err(failure) => {
+                if let Member::Modern(modern) = &mut self.member {
+                    modern.unheard();
+                }
+                if matches!(failure, Failure::Garbled { .. }) {
+                    cluster.fail(completion.target, &failure, now);
+                }
+                cluster.forget_coordinator(now);
+                self.fail(failure.into(), now);
+            }
+        }
+        if std::mem::take(&mut self.coordinator_moved) {
+            cluster.forget_coordinator(now);
+        }
+        None
+    }
+
+    /// Takes an answer.
+    fn take(&mut self, ask: Ask, answer: Answer, now: Instant) -> Result<(), Failure> {
+        match ask {
+            Ask::Join => {
+                let answer = answer.decode::<JoinGroupRequest>()?;
+                if let (Some(ResponseError::MemberIdRequired), Member::Classic(classic)) =
+                    (ResponseError::try_from_code(answer.error_code), &mut self.member)
+                {
+                    classic.named(answer.member_id);
+                    return Ok(());
+                }
+                if self.succeeded::<JoinGroupRequest>(answer.error_code, now) {
+                    self.confirmed = Some(now);
+                    self.commits_refused = false;
+                    let taken = match &mut self.member {
+                        Member::Classic(classic) => classic.joined(now, &answer),
+                        _ => Ok(()),
+                    };
+                    self.check_format(taken, now);
+                }
+            }
+            Ask::Sync => {
+                let answer = answer.decode::<SyncGroupRequest>()?;
+                if self.succeeded::<SyncGroupRequest>(answer.error_code, now)
+                    && let Member::Classic(classic) = &mut self.member
+                {
+                    self.confirmed = Some(now);
+                    match classic.synced(now, &self.settings, &answer) {
+                        Ok(target) => self.target = Some(target),
+                        Err(error) => self.check_format(Err(error), now),
+                    }
+                }
+            }
+            Ask::Heartbeat => {
+                let answer = answer.decode::<HeartbeatRequest>()?;
+                if self.succeeded::<HeartbeatRequest>(answer.error_code, now) {
+                    self.confirmed = Some(now);
+                }
+            }
+            Ask::ModernHeartbeat => {
+                let answer = answer.decode::<ConsumerGroupHeartbeatRequest>()?;
+                if self.succeeded::<ConsumerGroupHeartbeatRequest>(answer.error_code, now)
+                    && let Member::Modern(modern) = &mut self.member
+                {
+                    self.confirmed = Some(now);
+                    self.commits_refused = false;
+                    if let Some(assignment) = modern.heard(now, &answer) {
+                        self.unresolved = Some(assignment);
+                    }
+                }
+            }
+            Ask::Leave | Ask::ModernLeave => self.ending = Ending::Over,
+            Ask::FetchOffsets => {
+                let answer = answer.decode::<OffsetFetchRequest>()?;
+                let error_code = self.offsets.fetched(&answer);
+                self.succeeded::<OffsetFetchRequest>(error_code, now);
+            }
+            Ask::Commit => {
+                let answer = answer.decode::<OffsetCommitRequest>()?;
+                let error_code = self.offsets.committed(&answer);
+                self.commit_at = Some(now + self.settings.commit_interval);
+                self.succeeded::<OffsetCommitRequest>(error_code, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the error code is 0; otherwise does what it calls for.
+    fn succeeded<R: Request>(&mut self, error_code: i16, now: Instant) -> bool {
+        let Some(error) = ResponseError::try_from_code(error_code) else {
+            self.failures = 0;
+            self.trouble = None;
+            return true;
+        };
+        let api = Api(R::KEY);
+        let reaction = Reaction::to(api, error);
+        if reaction == Reaction::Rejoin {
+            log::info!("consumer group {}: a rebalance", self.settings.group_id);
+        } else {
+            self.fail(Trouble::Refused { api, error }, now);
+        }
+        match reaction {
+            Reaction::Retry => {}
+            Reaction::FindCoordinator => self.coordinator_moved = true,
+            Reaction::Heartbeat => {
+                if let Member::Modern(modern) = &mut self.member {
+                    modern.unheard();
+                }
+            }
+            Reaction::RetryLater => self.rest_until = Some(now + self.settings.backoff_refused),
+            Reaction::Rejoin => {
+                // The coordinator takes no more commits of this generation once it waits for the leader.
+                self.commits_refused |= R::KEY == OffsetCommitRequest::KEY;
+                if let Member::Classic(classic) = &mut self.member {
+                    classic.rejoin();
+                }
+            }
+            Reaction::JoinAfresh => self.join_afresh(),
+            Reaction::UseClassic => {
+                self.join_afresh();
+                self.member = Member::Classic(Classic::new());
+            }
+            Reaction::Stop => {
+                self.join_afresh();
+                self.ending = Ending::Over;
+            }
+        }
+        false
+    }
+
+    /// The partitions are no longer ours, and nothing of them can be committed.
+    fn join_afresh(&mut self) {
+        match &mut self.member {
+            Member::Undecided => {}
+            Member::Classic(classic) => classic.forget(),
+            Member::Modern(modern) => modern.forget(),
+        }
+        self.assigned.clear();
+        self.offsets.assign(&[]);
+        self.target = None;
+        self.unresolved = None;
+        self.confirmed = None;
+        self.revision += 1;
+    }
+
+    /// What a member sent us makes no sense: the rebalance is tried again, after a delay.
+    fn check_format(&mut self, taken: Result<(), String>, now: Instant) {
+        if let Err(error) = taken {
+            if let Member::Classic(classic) = &mut self.member {
+                classic.rejoin();
+            }
+            self.fail(Trouble::Format(error), now);
+        }
+    }
+
+    pub(super) fn fail(&mut self, trouble: Trouble, now: Instant) {
+        if self.trouble.as_ref() != Some(&trouble) {
+            log::warn!("consumer group {}: {trouble}", self.settings.group_id);
+        }
+        self.errors += 1;
+        self.failures = self.failures.saturating_add(1);
+        self.rest_until = Some(now + self.backoff.delay(self.failures));
+        self.trouble = Some(trouble);
+    }
+}
