@@ -4,10 +4,12 @@ use crate::folder::{Folder, MEMORY_BYTES};
 use crate::seeds::{Random, for_seeds};
 use mokasim::bus::spool::Spool;
 use mokasim::bus::{Bus as _, Full, Taken};
+use mokasim::clock;
 use mokasim::units::SimTime;
 use mokasim::wire::{Record, TopicId, spool_line};
 use rand::RngExt as _;
 use std::fs;
+use std::time::Duration;
 
 const EVENTS: TopicId = TopicId(2);
 
@@ -49,6 +51,23 @@ fn records_become_lines_of_their_topic() {
     assert_eq!(outputs["telemetry.b.jsonl"], line(TopicId(1), 1, 10) + &line(TopicId(1), 5, 10));
     assert_eq!(outputs["events.jsonl"], line(EVENTS, 2, 10));
     assert_eq!(outputs["rejected.jsonl"], line(TopicId(3), 3, 10));
+}
+
+#[test]
+fn what_one_poll_has_no_time_for_is_written_while_waiting() {
+    let mut folder = Folder::roomy();
+    for n in 0..3000 {
+        publish(folder.spool(), if n % 2 == 0 { EVENTS } else { TopicId(0) }, n, 800).unwrap();
+    }
+    folder.poll(0, |_, _| Taken::Later);
+    let left = folder.spool().status().outbox_records;
+    assert!((1..3000).contains(&left), "{left}");
+    for _ in 0..100 {
+        let now = clock::now();
+        folder.spool().wait(now, now + Duration::from_millis(10));
+    }
+    assert_eq!(folder.spool().status().acknowledged, 3000);
+    assert_eq!(folder.outputs().values().map(|content| content.lines().count()).sum::<usize>(), 3000);
 }
 
 #[test]
