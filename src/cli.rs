@@ -27,6 +27,16 @@ pub enum Command {
     Send(SendArgs),
     /// Check the configuration and print plants, machines and memory
     Check(ConfigArgs),
+    /// Ask a running factory how it is: exit 0 healthy, 1 degraded or unhealthy, 69 not there
+    Health(HealthArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -126,6 +136,17 @@ pub struct SendArgs {
     /// Root of the draws: the same seed makes the same orders
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+}
+
+/// `mokasim health`
+#[derive(Clone, Debug, Args)]
+pub struct HealthArgs {
+    /// Where the configuration is
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The page to ask [default: /health on this machine, at the configured port]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
 }
 
 /// How orders are sent.

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Exit {
     /// Done, or stopped by a signal and everything flushed or counted.
     Ok = 0,
+    /// A probed factory is degraded or unhealthy.
+    Unhealthy = 1,
     /// The command line was wrong.
     Usage = 64,
     /// Something needed is not there: the broker, the port.
@@ -22,10 +24,11 @@ pub enum Exit {
 
 impl Exit {
     /// For `--help` and the manual.
-    pub const TABLE: [(Self, &str); 6] = [
+    pub const TABLE: [(Self, &str); 7] = [
         (Self::Ok, "done, or stopped by SIGINT or SIGTERM"),
+        (Self::Unhealthy, "health: the factory is degraded or unhealthy"),
         (Self::Usage, "the command line is wrong"),
-        (Self::Unavailable, "the broker or the health port is not to be had"),
+        (Self::Unavailable, "the broker, the health port or the probed factory is not to be had"),
         (Self::Io, "a file cannot be read or written"),
         (Self::TempFail, "another instance uses the data folder, or a second signal cut the shutdown short"),
         (Self::Config, "the configuration is wrong"),

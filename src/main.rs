@@ -1,12 +1,13 @@
 //! The `mokasim` command.
 
-use mokasim::cli::{Cli, Command, ConfigArgs, Mode, RunArgs, SendArgs};
+use mokasim::cli::{Cli, Command, ConfigArgs, HealthArgs, Mode, RunArgs, SendArgs};
 use mokasim::config::{self, Config, Overrides, Source};
 use mokasim::error::{Exit, Failure};
 use mokasim::run::Options;
 use mokasim::send::Schedule;
-use mokasim::{check, run, send};
-use std::io::Write;
+use mokasim::{check, manual, probe, run, send};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Ok.into(),
         Err(failure) => {
             // Nobody is left to tell when standard error is closed.
-            let _closed = writeln!(std::io::stderr(), "{}", failure.message);
+            let _closed = writeln!(io::stderr(), "{}", failure.message);
             failure.exit.into()
         }
     }
@@ -24,6 +25,12 @@ fn execute(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run_factory(&args),
         Command::Send(args) => send_orders(&args),
+        Command::Health(args) => ask_health(&args),
+        Command::Completions { shell } => print_from(|out| {
+            manual::completions(shell, out);
+            Ok(())
+        }),
+        Command::Man => print_from(manual::man),
         Command::Check(args) => print(&check::report(&load(&args, &Overrides::default())?)),
     }
 }
@@ -75,10 +82,27 @@ fn load(args: &ConfigArgs, overrides: &Overrides) -> Result<Config, Failure> {
         })
 }
 
-/// Prints to standard output; a reader that has closed the pipe has seen enough.
+fn ask_health(args: &HealthArgs) -> Result<(), Failure> {
+    let url = match &args.url {
+        Some(url) => url.clone(),
+        None => {
+            let health = load(&args.config, &Overrides::default())?.health_check;
+            let ip = if health.bind.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { health.bind };
+            format!("http://{}/health", SocketAddr::new(ip, health.port))
+        }
+    };
+    print(&probe::probe(&url)?)
+}
+
 fn print(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+    print_from(|out| writeln!(out, "{}", text.trim_end()))
+}
+
+/// Prints to standard output; a reader that has closed the pipe has seen enough.
+fn print_from(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    match write(&mut text).and_then(|()| io::stdout().write_all(&text)) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(Exit::Io, format!("standard output: {error}")))
         }
         _ => Ok(()),

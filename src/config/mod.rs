@@ -26,6 +26,15 @@ use std::time::Duration;
 /// The environment variable that names the configuration file.
 pub const CONFIG_PATH: &str = "CONFIG_PATH";
 
+/// The environment variables, for the manual.
+pub const VARIABLES: [(&str, &str); 5] = [
+    (CONFIG_PATH, "configuration file; --config comes before it"),
+    ("MOKAMETRICS_API_KEY", "key of the external API, instead of api.api_key"),
+    ("ENABLE_API", "true or false, instead of api.enable_api"),
+    ("HEALTH_CHECK_PORT", "instead of health_check.port"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "instead of kafka.bootstrap_servers; --broker comes before it"),
+];
+
 /// What flags set: it comes before environment and file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {

@@ -5,8 +5,9 @@ mod intake;
 mod production;
 mod signals;
 mod story;
+mod supervisor;
 
-pub use signals::Stop;
+pub use signals::{SIGNALS, Stop};
 
 use crate::bus::{self, Bus};
 use crate::clock::{self, SimClock, Ticker};
@@ -23,6 +24,7 @@ use production::Production;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 use story::StatusLine;
+use supervisor::Supervisor;
 
 /// Orders taken from the bus in one poll, with `batch_processing`.
 const ORDERS_A_POLL_MAX: usize = 256;
@@ -97,6 +99,7 @@ struct Live {
     /// What of the snapshot never changes.
     identity: Snapshot,
     intake_paused: bool,
+    supervisor: Supervisor,
 }
 
 impl Live {
@@ -147,6 +150,7 @@ impl Live {
             health,
             identity,
             intake_paused: false,
+            supervisor: Supervisor::ready(),
         })
     }
 
@@ -225,6 +229,7 @@ impl Live {
 
     /// Shows the outside how things stand.
     fn observe(&mut self, now: Instant) {
+        self.supervisor.tick(now);
         let bus = self.bus.status();
         let orders = self.production.order_counts();
         let factory = self.production.counts();
@@ -260,6 +265,7 @@ impl Live {
 
     /// Lets the records that wait leave: as long as it takes at the end of a run, for a moment after a signal.
     fn finish(mut self, stop: &Stop) -> Result<(), Failure> {
+        Supervisor::stopping();
         let mut give_up = None;
         loop {
             let now = clock::now();

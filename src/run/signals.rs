@@ -6,6 +6,10 @@ use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What signals do, for the manual.
+pub const SIGNALS: [(&str, &str); 1] =
+    [("SIGINT, SIGTERM", "flush what waits and leave within 3 seconds; a second one leaves at once")];
+
 /// The wish to leave.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<AtomicBool>);

@@ -1,0 +1,106 @@
+//! The man page and the shell completions, generated from the command line, the tables of exit codes and variables, and the
+//! shipped configuration.
+
+use crate::cli::Cli;
+use crate::config;
+use crate::error::Exit;
+use crate::run;
+use clap::{Arg, Command, CommandFactory};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, italic, roman};
+use std::io::{self, Write};
+
+/// Files that the program reads or writes.
+const FILES: [(&str, &str); 6] = [
+    ("config.toml", "the configuration, where --config and CONFIG_PATH name no other"),
+    ("data/TOPIC.jsonl", "the spool: one record a line; data/TOPIC.NNNNNN.jsonl are rolled files, older ones first"),
+    ("data/coffeemek.orders.new_lots.jsonl", "orders for a factory on the spool, appended a line each"),
+    ("data/.position", "how far the orders file was read"),
+    ("data/.lock", "held by the instance that runs on the folder"),
+    ("simulator.log", "the log; simulator.log.1 and so on are older ones"),
+];
+
+/// Writes the man page, `mokasim(1)`.
+///
+/// # Errors
+/// The writer's.
+pub fn man(out: &mut dyn Write) -> io::Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    let man = Man::new(command.clone());
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    man.render_synopsis_section(out)?;
+    man.render_description_section(out)?;
+    commands(&command).to_writer(out)?;
+    configuration().to_writer(out)?;
+    table("ENVIRONMENT", config::VARIABLES.iter().copied()).to_writer(out)?;
+    table("FILES", FILES.iter().copied()).to_writer(out)?;
+    table("SIGNALS", run::SIGNALS.iter().copied()).to_writer(out)?;
+    let codes = Exit::TABLE.map(|(exit, meaning)| ((exit as u8).to_string(), meaning));
+    table("EXIT STATUS", codes.iter().map(|(code, meaning)| (code.as_str(), *meaning))).to_writer(out)?;
+    man.render_version_section(out)
+}
+
+/// Writes the completions for a shell.
+pub fn completions(shell: clap_complete::Shell, out: &mut dyn Write) {
+    clap_complete::generate(shell, &mut Cli::command(), "mokasim", out);
+}
+
+fn commands(command: &Command) -> Roff {
+    let mut page = Roff::new();
+    page.control("SH", ["COMMANDS"]);
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        page.control("SS", [sub.get_name()]);
+        page.text([roman(sub.get_about().map(ToString::to_string).unwrap_or_default())]);
+        for arg in sub.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            page.control("TP", []);
+            page.text(heading(arg));
+            page.text([roman(arg.get_help().map(ToString::to_string).unwrap_or_default())]);
+        }
+        if let Some(after) = sub.get_after_help() {
+            verbatim(&mut page, &after.to_string());
+        }
+    }
+    page
+}
+
+fn heading(arg: &Arg) -> Vec<clap_mangen::roff::Inline> {
+    let mut heading = Vec::new();
+    if let Some(long) = arg.get_long() {
+        heading.push(bold(format!("--{long}")));
+    }
+    if arg.get_action().takes_values() {
+        let names: Vec<_> = arg.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect();
+        heading.extend([roman(" "), italic(names.join(" "))]);
+    }
+    heading
+}
+
+/// The shipped file explains every key.
+fn configuration() -> Roff {
+    let mut page = Roff::new();
+    page.control("SH", ["CONFIGURATION"]);
+    verbatim(&mut page, config::BUILT_IN);
+    page
+}
+
+fn table<'a>(title: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) -> Roff {
+    let mut page = Roff::new();
+    page.control("SH", [title]);
+    for (name, meaning) in rows {
+        page.control("TP", []);
+        page.text([bold(name)]);
+        page.text([roman(meaning)]);
+    }
+    page
+}
+
+fn verbatim(page: &mut Roff, text: &str) {
+    page.control("PP", []);
+    page.control("nf", []);
+    for line in text.lines() {
+        page.text([roman(line)]);
+    }
+    page.control("fi", []);
+}
