@@ -9,6 +9,7 @@ mod supervisor;
 
 pub use signals::{SIGNALS, Stop};
 
+use crate::api::{self, ApiSender};
 use crate::bus::{self, Bus};
 use crate::clock::{self, SimClock, Ticker};
 use crate::config::{Config, Speed};
@@ -33,7 +34,9 @@ const REST_MAX: Duration = Duration::from_millis(500);
 /// How long a fast clock waits for the bus before it looks again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// After a signal, records may still leave for so long.
-const FLUSH_MAX: Duration = Duration::from_millis(2_500);
+const FLUSH_MAX: Duration = Duration::from_millis(2_000);
+/// How long records for the external API may still leave.
+const API_FLUSH_MAX: Duration = Duration::from_millis(500);
 
 /// What `run` was asked for, besides the configuration.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +98,7 @@ struct Live {
     ticker: Ticker,
     production: Production,
     bus: Box<dyn Bus>,
+    api: Option<ApiSender>,
     health: health::Handle,
     /// What of the snapshot never changes.
     identity: Snapshot,
@@ -118,6 +122,8 @@ impl Live {
         };
         let consumes = options.orders.is_none();
         let bus = bus::open(&config, consumes)?;
+        let api = config.api.enabled.then(|| ApiSender::start(&config.api, &api::Limits::default())).transpose();
+        let api = api.map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
         let clock = match config.simulation.speed {
             Speed::Times(speed) => Some(SimClock::new(origin, start, speed)),
             Speed::Max => None,
@@ -147,6 +153,7 @@ impl Live {
             ticker: Ticker::new(origin, config.simulation.tick),
             production: Production::new(config.plan, start, feed, encoder),
             bus,
+            api,
             health,
             identity,
             intake_paused: false,
@@ -178,7 +185,7 @@ impl Live {
     }
 
     fn publish(&mut self) -> bool {
-        self.production.publish(&mut *self.bus)
+        self.production.publish(&mut *self.bus, self.api.as_mut())
     }
 
     fn poll(&mut self, now: Instant, orders_max: usize) {
@@ -251,6 +258,7 @@ impl Live {
                 records_acknowledged: bus.acknowledged,
                 records_dropped: bus.dropped,
                 bus_errors: bus.errors,
+                api: self.api.as_ref().map(ApiSender::counts),
                 ticks: lateness.ticks(),
                 tick_lateness: lateness.cumulative().collect(),
                 tick_lateness_sum_us: lateness.sum_us(),
@@ -283,6 +291,13 @@ impl Live {
                 break;
             }
             self.bus.wait(now, now + ROOM_WAIT);
+        }
+        if let Some(api) = self.api.take() {
+            let api = api.close(API_FLUSH_MAX);
+            info!(
+                "external API: {} records sent, {} failed, {} dropped, {} left unsent",
+                api.sent, api.failed, api.dropped, api.queued
+            );
         }
         let bus = self.bus.status();
         let (at, counts, orders) = (self.production.at(), self.production.counts(), self.production.order_counts());

@@ -3,9 +3,10 @@
 use super::feed::Feed;
 use super::intake::{Arrival, Counts, Intake, Rejected};
 use super::story;
+use crate::api::ApiSender;
 use crate::bus::{Bus, Incoming, Taken};
 use crate::error::Failure;
-use crate::factory::outputs::Outputs;
+use crate::factory::outputs::{Outputs, What};
 use crate::factory::plan::Plan;
 use crate::factory::{self, Factory};
 use crate::units::SimTime;
@@ -167,12 +168,15 @@ impl Production {
 
     /// Hands the outputs to the bus until one finds no room; that one and those behind it stay for the next call. Returns
     /// whether all went.
-    pub(super) fn publish(&mut self, bus: &mut dyn Bus) -> bool {
+    pub(super) fn publish(&mut self, bus: &mut dyn Bus, mut api: Option<&mut ApiSender>) -> bool {
         for output in &self.outputs.iter().as_slice()[self.published..] {
             let encoded = self.encoder.encode(output, &self.outputs);
             let record = encoded.record();
             if bus.publish(&record).is_err() {
                 return false;
+            }
+            if let (Some(api), What::Telemetry { .. }) = (api.as_deref_mut(), output.what) {
+                api.send(record.value);
             }
             story::tell(&self.plan, output, &self.outputs);
             self.published += 1;
