@@ -80,7 +80,7 @@ fn table(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::report;
-    use crate::config::{Overrides, load};
+    use crate::config::{Overrides, Source, Speed, load};
 
     #[test]
     fn the_table_is_the_documentations() {
@@ -106,5 +106,20 @@ Speed      1x, ticks of 100 ms, seed drawn at the start
 "
         );
         assert_eq!(report(&config), expected);
+    }
+    #[test]
+    fn brokers_and_the_api_are_named_and_its_key_is_not() {
+        let text = "kafka.bootstrap_servers = 'a:1,b:2'\n[api]\nenable_api = true\nendpoint_url = 'http://c:3'\napi_key = 'hunter2'";
+        let source = Source { name: "config.toml".into(), text: text.into() };
+        let flags = Overrides { speed: Some(Speed::Max), seed: Some(7), ..Overrides::default() };
+        let report = report(&load(Some(&source), &|_| None, &flags).unwrap());
+        for line in [
+            "Bus        Kafka at a:1, b:2, group coffeemek-simulator",
+            "API        http://c:3/api/telemetry",
+            "Speed      as fast as the bus takes the records, ticks of 100 ms, seed 7",
+        ] {
+            assert!(report.lines().any(|other| other == line), "no {line:?} in\n{report}");
+        }
+        assert!(!report.contains("hunter2"));
     }
 }

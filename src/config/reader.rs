@@ -13,7 +13,6 @@ const QUOTE_MAX: usize = 60;
 const LIKENESS_MIN: f64 = 0.6;
 
 /// A parsed file.
-#[derive(Debug)]
 pub(super) struct Document<'d> {
     name: &'d str,
     text: &'d str,
@@ -52,7 +51,7 @@ impl<'d> Document<'d> {
 }
 
 /// A value and where it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Item<'d> {
     document: &'d Document<'d>,
     path: String,
@@ -149,7 +148,6 @@ impl<'d> Item<'d> {
 }
 
 /// A table whose keys are read one by one: from the file, else from the built-in one. Keys nobody asked for are problems.
-#[derive(Debug)]
 pub(super) struct Section<'d, 'p> {
     own: Option<Item<'d>>,
     built_in: Option<Item<'d>>,
@@ -273,7 +271,6 @@ impl<'d> Section<'d, '_> {
 }
 
 /// A table of tables that is taken from one file as a whole.
-#[derive(Debug)]
 pub(super) struct Group<'d> {
     /// The table.
     pub(super) item: Item<'d>,

@@ -3,7 +3,7 @@
 use super::{Compression, Speed};
 use crate::units::Span;
 use log::LevelFilter;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use toml::de::DeValue;
@@ -19,12 +19,6 @@ pub(super) struct Rule<T> {
     /// The value is never quoted.
     pub(super) secret: bool,
     parse: Box<Parse<T>>,
-}
-
-impl<T> fmt::Debug for Rule<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.expected)
-    }
 }
 
 impl<T: 'static> Rule<T> {

@@ -21,7 +21,7 @@ pub(super) fn config(root: &mut Section<'_, '_>, environment: &Environment<'_>) 
     plan.sites = plan::sites(root, &stages);
     plan.stages = plan::timed_stages(root, stages);
     let memory_max_bytes = root.table("capacity", |section| capacity(section, &mut plan, &kafka));
-    let spool = root.table("spool", spool);
+    let spool = root.table("spool", |section| spool(section, &kafka));
     let log = root.table("log", log);
     Config { kafka, api, health_check, simulation, spool, log, plan, memory_max_bytes }
 }
@@ -152,12 +152,23 @@ pub(super) fn memory_bytes(plan: &Plan, kafka: &Kafka) -> u64 {
     Factory::memory_needs(plan).total_bytes.saturating_add(kafka.buffer_bytes as u64)
 }
 
-fn spool(section: &mut Section<'_, '_>) -> Spool {
-    Spool {
+fn spool(section: &mut Section<'_, '_>, kafka: &Kafka) -> Spool {
+    let spool = Spool {
         dir: PathBuf::from(section.read("dir", &rules::text("the path of a folder", |dir| !dir.is_empty()))),
         max_bytes: section.read("max_bytes", &integer(1 << 20..=1 << 44)),
         roll_bytes: section.read("roll_bytes", &integer(1 << 12..=1 << 40)),
+    };
+    // Only rolled files are deleted: unless each topic's file is rolled within the bound, the spool would be stuck there.
+    let topics = kafka.topics.outputs().count() as u64;
+    let needed = spool.roll_bytes.saturating_mul(topics);
+    if kafka.bootstrap_servers.is_empty()
+        && spool.max_bytes < needed
+        && let Some(item) = section.find("max_bytes")
+    {
+        let expected = format!("{needed} or more, which is roll_bytes for each of {topics} topics");
+        item.unexpected(&expected, section.problems);
     }
+    spool
 }
 
 fn log(section: &mut Section<'_, '_>) -> Log {

@@ -121,16 +121,8 @@ fn follows(section: &mut Section<'_, '_>, at: Place<'_, '_>) -> Vec<(Source, f64
 }
 
 fn choices(section: &mut Section<'_, '_>, kind: Kind, at: Place<'_, '_>) -> Choices {
-    let signal = section.find("signal");
-    let has_signal = signal.is_some();
-    let signal = signal.and_then(|item| {
-        let earlier = at.earlier();
-        let index = lookup(&earlier, item.as_str().unwrap_or_default());
-        if index.is_none() {
-            item.unexpected(&format!("an earlier number of the stage{}", suggestion(&item, &earlier)), section.problems);
-        }
-        index
-    });
+    let signal = reference(section, &at.earlier(), "an earlier number of the stage");
+    let has_signal = section.own_child("signal").is_some();
     let rows = rows(section, "choices", 1);
     refuse_duplicates(rows.iter().filter_map(|row| row.child("value")), section.problems);
     let choice = |(index, row)| {
@@ -153,7 +145,7 @@ fn choice(section: &mut Section<'_, '_>, is_normal: bool, has_signal: bool) -> C
         (false, _) => section.problem(&format!("expected one of probability, above and when, found {keys}")),
     }
     if let Some(item) = section.own_child("above").filter(|_| !has_signal) {
-        item.problem("expected a signal beside choices, to be above", section.problems);
+        item.problem("expected the key signal beside choices", section.problems);
     }
     Choice { value: value.into(), rule: probability.or(above).or(when).unwrap_or(plan::Rule::Otherwise) }
 }
@@ -167,17 +159,10 @@ fn passes(section: &mut Section<'_, '_>, at: Place<'_, '_>) -> Vec<Pass> {
     for key in ["name", "signal"] {
         refuse_duplicates(rows.iter().filter_map(|row| row.child(key)), section.problems);
     }
-    let pass = |section: &mut Section<'_, '_>| {
-        let name = section.read("name", &rules::name()).into();
-        let signal = section.find("signal").and_then(|item| {
-            let later = at.later();
-            let index = lookup(&later, item.as_str().unwrap_or_default());
-            if index.is_none() {
-                item.unexpected(&format!("a later number of the stage{}", suggestion(&item, &later)), section.problems);
-            }
-            index
-        });
-        Pass { name, signal }
+    let later = at.later();
+    let pass = |section: &mut Section<'_, '_>| Pass {
+        name: section.read("name", &rules::name()).into(),
+        signal: reference(section, &later, "a later number of the stage"),
     };
     rows.into_iter().map(|row| Section::read_with(Some(row), None, section.problems, pass)).collect()
 }
@@ -230,7 +215,14 @@ fn lookup(named: &Named<'_>, name: &str) -> Option<u16> {
     named.iter().find(|(other, _)| *other == name).map(|(_, index)| *index)
 }
 
-fn suggestion(item: &Item<'_>, named: &Named<'_>) -> String {
-    let names: Vec<_> = named.iter().map(|(name, _)| *name).collect();
-    did_you_mean(item.as_str().unwrap_or_default(), &names)
+/// The row that the key `signal` refers to.
+fn reference(section: &mut Section<'_, '_>, named: &Named<'_>, expected: &str) -> Option<u16> {
+    let item = section.find("signal")?;
+    let name = item.as_str().unwrap_or_default();
+    let index = lookup(named, name);
+    if index.is_none() {
+        let names: Vec<_> = named.iter().map(|(name, _)| *name).collect();
+        item.unexpected(&format!("{expected}{}", did_you_mean(name, &names)), section.problems);
+    }
+    index
 }

@@ -14,8 +14,8 @@ const USUAL: &str = "config.toml";
 /// The longest file that is read, in bytes.
 const LENGTH_MAX: u64 = 4 << 20;
 
-/// A configuration file.
-#[derive(Clone, Debug)]
+/// A configuration file. It may hold the API key, so it has no `Debug`.
+#[derive(Clone)]
 pub struct Source {
     /// What problems call it.
     pub name: String,

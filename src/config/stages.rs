@@ -12,7 +12,6 @@ const ROWS_MAX: usize = 64;
 const RESERVED: [&str; 3] = ["lot", "queue", "total_time"];
 
 /// A stage, and where the file has it.
-#[derive(Debug)]
 pub(super) struct Row<'d> {
     pub(super) item: Item<'d>,
     /// Whether it is the file's, not a built-in one.

@@ -376,11 +376,7 @@ fn choices() {
             "when = \"idle\", probability = 0.1",
             "stages[1].signals[0].choices[1]: expected one of probability, above and when, found 2",
         ),
-        (
-            "when = \"idle\"",
-            "above = 0.1",
-            "stages[1].signals[0].choices[1].above: expected a signal beside choices, to be above",
-        ),
+        ("when = \"idle\"", "above = 0.1", "stages[1].signals[0].choices[1].above: expected the key signal beside choices"),
         (
             "when = \"idle\"",
             "when = \"stopped\"",
@@ -434,4 +430,18 @@ fn memory() {
 
     let by_default = load("capacity.lots = 10_000_000\n").unwrap_err();
     assert!(by_default[0].starts_with("built-in config.toml:"), "the bound is a default: {by_default:?}");
+}
+
+#[test]
+fn a_spool_that_could_not_roll_its_files() {
+    let text = "[spool]\nmax_bytes = 50_000_000\nroll_bytes = 10_000_000\n";
+    assert_problems(
+        text,
+        &["config.toml:2: spool.max_bytes = 50_000_000: \
+           expected 60000000 or more, which is roll_bytes for each of 6 topics"],
+    );
+    assert!(
+        load(&format!("{text}[kafka]\nbootstrap_servers = 'localhost:9092'")).is_ok(),
+        "with a broker there is no spool"
+    );
 }

@@ -234,7 +234,7 @@ fn ticks_and_servers_of_flags() {
 fn a_file_that_is_named_must_be_there() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mine.toml");
-    let missing = Source::find(Some(&path)).unwrap_err().to_string();
+    let missing = Source::find(Some(&path)).err().unwrap().to_string();
     assert!(missing.starts_with(&format!("{}: cannot be read: ", path.display())), "{missing}");
 
     std::fs::write(&path, "[log]\n").unwrap();
@@ -242,6 +242,6 @@ fn a_file_that_is_named_must_be_there() {
     assert_eq!((&*source.name, &*source.text), (path.to_str().unwrap(), "[log]\n"));
 
     std::fs::write(&path, b"\xff").unwrap();
-    assert!(Source::find(Some(&path)).unwrap_err().to_string().contains("UTF-8"));
+    assert!(Source::find(Some(&path)).err().unwrap().to_string().contains("UTF-8"));
     assert!(Source::find(Some(Path::new("/dev/zero"))).is_err(), "a file without an end is not read to its end");
 }
