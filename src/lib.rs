@@ -12,6 +12,7 @@ pub mod config;
 pub mod error;
 pub mod factory;
 pub mod health;
+pub mod logging;
 pub mod manual;
 pub mod orders;
 pub mod probe;

@@ -178,6 +178,6 @@ fn log(section: &mut Section<'_, '_>) -> Log {
         terminal_level: section.read("terminal_level", &rules::level()),
         file: Some(file).filter(|file| !file.is_empty()).map(PathBuf::from),
         file_max_bytes: section.read("file_max_bytes", &integer(1 << 12..=1 << 30)),
-        files_kept: section.read("files_kept", &integer(0..=1000)),
+        files_kept: section.read("files_kept", &integer(1..=1000)),
     }
 }
