@@ -2,6 +2,7 @@
 
 mod mutations;
 mod problems;
+mod stage_problems;
 mod values;
 mod world;
 
