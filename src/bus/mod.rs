@@ -1,8 +1,10 @@
 //! Where orders come from and records go to: one trait, several adapters. No call of it waits.
 
+pub mod classic;
 pub mod faulty;
 pub mod kafka;
 pub mod memory;
+pub mod murmur2;
 mod open;
 pub mod outbox;
 pub mod spool;

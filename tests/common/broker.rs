@@ -1,0 +1,139 @@
+//! Real Kafka brokers for tests, by `tests/kafka/broker`, and an independent client to talk to them, by `tests/kafka/client.py`.
+
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use mokasim::clock;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The exit code of the script when something is missing on this machine.
+const UNAVAILABLE: i32 = 69;
+
+/// A cluster. It goes down when this is dropped, and when the test's process ends.
+pub(crate) struct Cluster {
+    name: String,
+    env: BTreeMap<String, String>,
+    python: String,
+}
+
+/// A record as the independent client saw it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<String>,
+    pub(crate) value: String,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+/// A record for the independent client to send.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct ToSend {
+    pub(crate) key: Option<String>,
+    pub(crate) value: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) partition: Option<i32>,
+}
+
+impl Cluster {
+    /// Brings a cluster of `version`; `options` are those of `tests/kafka/broker up`. `name` must be the test file's own.
+    ///
+    /// Where Java, Maven or Python is missing there is none: that is said aloud, and is a failure where `CI=true`.
+    pub(crate) fn up(name: &str, version: &str, options: &[&str]) -> Option<Self> {
+        let name = format!("{name}-{}", std::process::id());
+        let owner = std::process::id().to_string();
+        let up = [&["up", version, "--name", &name, "--owner", &owner], options].concat();
+        let env = available(&up)?;
+        let python = available(&["python"])?.trim().to_owned();
+        let env = env.lines().filter_map(|line| line.split_once('='));
+        Some(Self { name, env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(), python })
+    }
+
+    /// What the script said about the cluster: `BOOTSTRAP`, `SASL_SSL`, `CA`, ...
+    pub(crate) fn get(&self, key: &str) -> &str {
+        &self.env[key]
+    }
+
+    /// The brokers' addresses, separated by commas.
+    pub(crate) fn bootstrap(&self) -> &str {
+        self.get("BOOTSTRAP")
+    }
+
+    /// `kill`, `stop`, `cont` or `restart`: of broker `n`, or of all.
+    pub(crate) fn act(&self, what: &str, n: Option<u32>) {
+        let n = n.map(|n| n.to_string());
+        let args: Vec<&str> = [what, &self.name].into_iter().chain(n.as_deref()).collect();
+        run(script().args(args), "");
+    }
+
+    /// Has the independent client send records.
+    pub(crate) fn produce(&self, topic: &str, records: &[ToSend], settings: &[&str]) {
+        let lines: String = records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
+        self.client("produce", topic, settings, &lines);
+    }
+
+    /// Every record of the topic, as the independent client reads it: in order within each partition.
+    pub(crate) fn consume(&self, topic: &str, settings: &[&str]) -> Vec<Received> {
+        let lines = self.client("consume", topic, settings, "");
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Creates a topic.
+    pub(crate) fn create(&self, topic: &str, partitions: u32) {
+        self.client("create", topic, &[&partitions.to_string()], "");
+    }
+
+    fn client(&self, command: &str, topic: &str, args: &[&str], input: &str) -> String {
+        let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/client.py");
+        run(Command::new(&self.python).arg(client).args([command, self.bootstrap(), topic]).args(args), input)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = script().args(["down", "--name", &self.name]).status();
+    }
+}
+
+/// Waits for a condition; one that does not come within a minute fails the test.
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = clock::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(clock::now() < deadline, "waited in vain for: {what}");
+        clock::sleep(Duration::from_millis(5));
+    }
+}
+
+fn script() -> Command {
+    Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/broker"))
+}
+
+/// What the script prints, or `None` when it lacks something.
+fn available(args: &[&str]) -> Option<String> {
+    let output = script().args(args).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(UNAVAILABLE) {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{stderr}");
+        // Past the test harness, which keeps what a passing test prints to itself.
+        let _ = writeln!(std::io::stderr(), "NOT RUN, no Kafka broker to be had: {}", stderr.trim());
+        return None;
+    }
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+fn run(command: &mut Command, input: &str) -> String {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    let _ = writer.join();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
