@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Where an order was read: it identifies the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Partition of the orders topic; 0 for a file.
+    /// Partition of the orders topic; for a file, how often it was replaced by another.
     pub partition: i32,
     /// Offset in it; for a file the byte offset of the line.
     pub offset: i64,

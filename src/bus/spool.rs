@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// Held locked by the instance that uses the folder.
 const LOCK_FILE: &str = ".lock";
-/// Where the next order begins in the orders file, and the checksum that [`Mark`] keeps.
+/// The [`Mark`] of the next order: three numbers.
 const POSITION_FILE: &str = ".position";
 /// How often the position is written while orders arrive, and how soon after a failure the disk is tried again.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -295,14 +295,13 @@ fn load_position(path: &Path) -> Result<Mark, SpoolError> {
         text => text.map_err(SpoolError::at(path))?,
     };
     let parse = |text: &str| {
-        let (offset, checksum) = text.trim_end().split_once(' ')?;
-        Some(Mark { offset: offset.parse().ok()?, checksum: u32::from_str_radix(checksum, 16).ok()? })
+        let mut fields = text.split_ascii_whitespace();
+        let (generation, offset) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some(Mark { generation, offset, checksum: u32::from_str_radix(fields.next()?, 16).ok()? })
     };
     Ok(parse(&text).unwrap_or_else(|| {
-        log::warn!(
-            "{}: found {text:?}, expected an offset and a checksum; orders are read from the beginning",
-            path.display()
-        );
+        let expected = "a file's number, an offset and a checksum";
+        log::warn!("{}: found {text:?}, expected {expected}; orders are read from the beginning", path.display());
         Mark::default()
     }))
 }
@@ -310,6 +309,6 @@ fn load_position(path: &Path) -> Result<Mark, SpoolError> {
 /// Writes a file beside it and puts that in its place, so that there is a whole one at any moment.
 fn save_position(path: &Path, mark: Mark) -> Result<(), SpoolError> {
     let new = path.with_extension("new");
-    fs::write(&new, format!("{} {:08x}\n", mark.offset, mark.checksum)).map_err(SpoolError::at(&new))?;
+    fs::write(&new, format!("{} {} {:08x}\n", mark.generation, mark.offset, mark.checksum)).map_err(SpoolError::at(&new))?;
     fs::rename(&new, path).map_err(SpoolError::at(path))
 }

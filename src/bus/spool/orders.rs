@@ -25,6 +25,8 @@ const MARK_BYTES: usize = 64;
 /// with more in it, they are still there; in one that was replaced by or overwritten with another they are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
+    /// How often it was another file: the partition of its orders, so that those at the same offset are not taken for one.
+    pub(super) generation: i32,
     /// Where the first line begins that is not done with.
     pub(super) offset: u64,
     /// CRC-32C of the 64 bytes before it, or of as many as there are.
@@ -32,20 +34,20 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    fn at(file: &File, offset: u64) -> io::Result<Self> {
-        let start = offset.saturating_sub(MARK_BYTES as u64);
-        let mut bytes = [0; MARK_BYTES];
-        let bytes = &mut bytes[..(offset - start) as usize];
-        file.read_exact_at(bytes, start)?;
-        Ok(Self { offset, checksum: crc32c::crc32c(bytes) })
-    }
-
     fn stands_in(self, file: &File) -> io::Result<bool> {
-        match Self::at(file, self.offset) {
+        match checksum_before(file, self.offset) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-            found => Ok(found? == self),
+            found => Ok(found? == self.checksum),
         }
     }
+}
+
+fn checksum_before(file: &File, offset: u64) -> io::Result<u32> {
+    let start = offset.saturating_sub(MARK_BYTES as u64);
+    let mut bytes = [0; MARK_BYTES];
+    let bytes = &mut bytes[..(offset - start) as usize];
+    file.read_exact_at(bytes, start)?;
+    Ok(crc32c::crc32c(bytes))
 }
 
 /// The orders file and the place in it.
@@ -101,9 +103,11 @@ impl Orders {
         orders: &mut dyn FnMut(Incoming<'_>) -> Taken,
     ) -> Result<(), SpoolError> {
         let result = self.read_lines(orders_max, orders).map_err(SpoolError::at(&self.path));
-        if self.mark.offset != self.offset {
-            // An earlier mark is as good: the next poll finds what is wrong with the file.
-            self.mark = Mark::at(&self.file, self.offset).unwrap_or(self.mark);
+        // Where that fails the earlier mark is as good: the next poll finds what is wrong with the file.
+        if self.mark.offset != self.offset
+            && let Ok(checksum) = checksum_before(&self.file, self.offset)
+        {
+            self.mark = Mark { offset: self.offset, checksum, ..self.mark };
         }
         result
     }
@@ -124,7 +128,7 @@ impl Orders {
         while let Some(len) = self.buffer[done..].iter().position(|&byte| byte == b'\n') {
             let line = &self.buffer[done..done + len];
             if !line.trim_ascii().is_empty() {
-                let position = Position { partition: 0, offset: self.offset as i64 };
+                let position = Position { partition: self.mark.generation, offset: self.offset as i64 };
                 let payload = order_line(&line[..len.min(LINE_BYTES_MAX)]).payload;
                 if *orders_left == 0 || orders(Incoming { position, payload: &payload }) == Taken::Later {
                     all_done = false;
@@ -185,7 +189,7 @@ impl Orders {
         self.ahead.file_len = self.file.metadata()?.len();
         if self.ahead.file_len < self.end() || !self.mark.stands_in(&self.file)? {
             log::info!("{}: its content was replaced; reading from the beginning", self.path.display());
-            self.mark = Mark::default();
+            self.mark = Mark { generation: self.mark.generation.wrapping_add(1), ..Mark::default() };
             self.start_at(0);
         }
         Ok(())
