@@ -98,9 +98,9 @@ impl Spool {
             position_path,
             position_saved,
             position_due: None,
-            writing: Outage::new("records wait in memory"),
-            reading: Outage::new("no orders arrive"),
-            saving: Outage::new("after a restart, orders may arrive again"),
+            writing: Outage::new("records wait in memory", "records are written"),
+            reading: Outage::new("no orders arrive", "orders are read"),
+            saving: Outage::new("a restart would repeat orders", "the position is saved"),
             _lock: lock,
         })
     }
@@ -217,14 +217,15 @@ impl Bus for Spool {
 /// A kind of work that fails at times: tried again after a second, logged when it goes and when it is back.
 #[derive(Debug)]
 struct Outage {
-    consequence: &'static str,
+    when_it_fails: &'static str,
+    when_it_works: &'static str,
     retry_at: Option<Instant>,
     errors: u64,
 }
 
 impl Outage {
-    const fn new(consequence: &'static str) -> Self {
-        Self { consequence, retry_at: None, errors: 0 }
+    const fn new(when_it_fails: &'static str, when_it_works: &'static str) -> Self {
+        Self { when_it_fails, when_it_works, retry_at: None, errors: 0 }
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -235,12 +236,12 @@ impl Outage {
         match result {
             Ok(()) => {
                 if self.retry_at.take().is_some() {
-                    log::info!("spool: works again (for a while: {})", self.consequence);
+                    log::info!("spool: {} again", self.when_it_works);
                 }
             }
             Err(error) => {
                 if self.retry_at.replace(now + INTERVAL).is_none() {
-                    log::error!("spool: {error}; {} until it works again", self.consequence);
+                    log::error!("spool: {error}; {} meanwhile", self.when_it_fails);
                 }
                 self.errors += 1;
             }
