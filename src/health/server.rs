@@ -165,14 +165,14 @@ impl Server {
     }
 
     fn admit(&mut self, stream: TcpStream, client: IpAddr, now: Instant) {
+        if self.connections.iter().all(Option::is_some) {
+            self.evict();
+        }
+        let Some(place) = self.connections.iter().position(Option::is_none) else { return };
         let mut connection = Connection::new(stream, client, now);
-        let free = |connections: &[Option<Connection>]| connections.iter().position(Option::is_none);
-        let place = free(&self.connections).or_else(|| if self.evict() { free(&self.connections) } else { None });
-        if let Some(place) = place {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if self.poll.registry().register(connection.stream(), Token(place), interest).is_ok() {
-                self.connections[place] = Some(connection);
-            }
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().register(connection.stream(), Token(place), interest).is_ok() {
+            self.connections[place] = Some(connection);
         }
     }
 

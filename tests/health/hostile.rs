@@ -1,0 +1,184 @@
+//! What hostile clients and a lack of descriptors cannot do; what idleness costs.
+
+use crate::client::{alone, connect, eventually, get, reply, serve, snapshot};
+use mokasim::clock;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// A line of `/proc/self/status`, as a number.
+fn process(figure: &str) -> u64 {
+    number(&fs::read_to_string("/proc/self/status").unwrap(), figure)
+}
+
+fn number(status: &str, figure: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
+    line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// What `/proc` says in `file` about the thread of the one server that runs.
+fn server_thread(file: &str) -> String {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let named = |task: &std::path::PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "health\n");
+    let found: Vec<_> = tasks.filter(named).collect();
+    assert_eq!(found.len(), 1, "servers running");
+    fs::read_to_string(found[0].join(file)).unwrap()
+}
+
+/// Sets how many descriptors this process may open. It needs no privilege below the hard limit.
+fn limit_descriptors(count: usize) {
+    let limit = format!("--nofile={count}:");
+    let status = Command::new("prlimit").args(["--pid", &std::process::id().to_string(), &limit]).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "prlimit cannot set {count} descriptors; `ulimit -Hn` says the most"
+    );
+}
+
+#[test]
+fn ticks_do_not_wake_the_thread() {
+    let _exclusive = alone();
+    let server = serve(snapshot());
+    assert_eq!(get(&server, "/health").status, 200);
+    let sleeps = || number(&server_thread("status"), "voluntary_ctxt_switches");
+    // The connection that was just closed may still be on its way out.
+    let mut before = sleeps();
+    eventually("the thread comes to rest", || {
+        clock::sleep(Duration::from_millis(100));
+        std::mem::replace(&mut before, sleeps()) == before
+    });
+    for _ in 0..1_000 {
+        server.publish(clock::now(), snapshot());
+    }
+    assert_eq!(sleeps(), before);
+}
+
+#[test]
+fn hostile_clients_cost_nothing_and_delay_nobody() {
+    const CLIENTS: usize = 1_000;
+    const SLOW: usize = 300;
+    let _exclusive = alone();
+    limit_descriptors(CLIENTS + 200);
+    let server = serve(snapshot());
+    assert_eq!(get(&server, "/metrics").status, 200);
+    let (threads, kib, open) = (process("Threads"), process("VmRSS"), descriptors());
+
+    let mut idle: Vec<_> = (SLOW..CLIENTS).map(|_| connect(&server)).collect();
+    let slow: Vec<_> = (0..SLOW).map(|_| connect(&server)).collect();
+    let mut latencies = Vec::new();
+    thread::scope(|scope| {
+        let addr = server.addr();
+        let (running, stopped) = mpsc::channel::<()>();
+        scope.spawn(move || trickle(slow, addr, &stopped));
+        for _ in 0..50 {
+            server.publish(clock::now(), snapshot());
+            let asked = clock::now();
+            let reply = get(&server, "/health");
+            latencies.push(clock::now() - asked);
+            assert_eq!(reply.status, 200);
+            clock::sleep(Duration::from_millis(60));
+        }
+        let (threads_now, kib_now, open_now) = (process("Threads"), process("VmRSS"), descriptors());
+        drop(running);
+        assert!(threads_now <= threads + 1, "{threads} threads before, {threads_now} with the test's own one");
+        assert!(kib_now < kib + 4 * 1024, "resident: {kib} KiB before, {kib_now} KiB after");
+        assert!(
+            open_now <= open + CLIENTS + 64,
+            "descriptors: {open} before, {open_now} with {CLIENTS} clients of the test"
+        );
+    });
+    latencies.sort();
+    println!("latency of /health: median {:?}, worst {:?}", latencies[25], latencies[49]);
+    assert!(latencies[49] < Duration::from_millis(100), "{latencies:?}");
+
+    idle.retain_mut(|client| client.read(&mut [0]).is_ok_and(|len| len > 0));
+    assert!(idle.is_empty(), "idle connections are closed in the end");
+}
+
+/// Sends one byte a second on each of `clients`, and connects again where the server has hung up.
+fn trickle(mut clients: Vec<TcpStream>, addr: SocketAddr, stopped: &mpsc::Receiver<()>) {
+    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Padding: so that it never comes to an end\r\n";
+    for byte in request.iter().cycle() {
+        for client in &mut clients {
+            if client.write_all(&[*byte]).is_err()
+                && let Ok(again) = TcpStream::connect(addr)
+            {
+                *client = again;
+            }
+        }
+        if stopped.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Disconnected) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn without_descriptors_it_rests_and_recovers() {
+    let _exclusive = alone();
+    let server = serve(snapshot());
+    assert_eq!(get(&server, "/health").status, 200);
+    limit_descriptors(512);
+
+    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut held = Vec::new();
+    // The client's own descriptor is taken before the last ones go.
+    let mut client = {
+        let place = fs::File::open("/dev/null").unwrap();
+        exhaust(&mut held);
+        drop(place);
+        connect(&server)
+    };
+    client.write_all(request).unwrap();
+    // Reading /proc takes a descriptor, so the look is taken afterwards: a spinning thread would have burnt the second.
+    clock::sleep(Duration::from_secs(1));
+    held.clear();
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert_eq!(reply(&text).status, 200, "it serves as soon as it can");
+    let stat = server_thread("stat");
+    let fields: Vec<_> = stat.split_whitespace().collect();
+    let ticks: u64 = fields[13].parse::<u64>().unwrap() + fields[14].parse::<u64>().unwrap();
+    assert!(ticks < 20, "{ticks} hundredths of a second of CPU");
+
+    // An idle connection is given up for a client that waits.
+    let mut idle = connect(&server);
+    idle.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    assert!(idle.read(&mut [0; 1024]).unwrap() > 0);
+    let place = fs::File::open("/dev/null").unwrap();
+    exhaust(&mut held);
+    drop(place);
+    assert_eq!(get(&server, "/health").status, 200);
+    assert_eq!(idle.read(&mut [0]).unwrap_or(0), 0);
+}
+
+/// Takes every descriptor that is left.
+fn exhaust(held: &mut Vec<fs::File>) {
+    while let Ok(file) = fs::File::open("/dev/null") {
+        held.push(file);
+    }
+}
+
+#[test]
+fn a_greedy_client_pushes_out_its_own_connections_only() {
+    let _exclusive = alone();
+    let server = serve(snapshot());
+    let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    other.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    other.connect(&server.addr().into()).unwrap();
+    let mut other = TcpStream::from(other);
+    let greedy: Vec<_> = (0..200).map(|_| connect(&server)).collect();
+    assert_eq!(get(&server, "/ready").status, 200);
+    other.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    other.read_to_string(&mut text).unwrap();
+    assert_eq!(reply(&text).status, 200);
+    drop(greedy);
+}
