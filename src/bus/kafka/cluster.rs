@@ -161,6 +161,18 @@ impl Cluster {
         link.connection().filter(|connection| connection.is_ready()).map(Connection::versions)
     }
 
+    /// The version to send a request of type `R` in, if it may be sent now; as [`Self::ready`]. A broker that knows none of ours
+    /// is of no use: its link fails.
+    pub fn version<R: Request>(&mut self, target: Target, now: Instant) -> Option<i16> {
+        match self.ready(target)?.highest::<R>() {
+            Ok(version) => Some(version),
+            Err(failure) => {
+                self.fail(target, &failure, now);
+                None
+            }
+        }
+    }
+
     /// A broker that a request may be sent to now, the one with the fewest in flight. While there is none, one after the
     /// other is tried.
     pub fn any_broker(&mut self, now: Instant) -> Option<Target> {
@@ -265,7 +277,7 @@ impl Cluster {
             return;
         }
         let Some(target) = self.any_broker(now) else { return };
-        let Some(version) = self.version_or_fail::<MetadataRequest>(target, now) else { return };
+        let Some(version) = self.version::<MetadataRequest>(target, now) else { return };
         let by_name = |name| MetadataRequestTopic::default().with_name(Some(name));
         let mut request = MetadataRequest::default().with_topics(Some(self.metadata.wanted().map(by_name).collect()));
         if version >= 4 {
@@ -364,7 +376,7 @@ impl Cluster {
         }
         let group = group.clone();
         let Some(target) = self.any_broker(now) else { return };
-        let Some(version) = self.version_or_fail::<FindCoordinatorRequest>(target, now) else { return };
+        let Some(version) = self.version::<FindCoordinatorRequest>(target, now) else { return };
         let request = match version {
             4.. => FindCoordinatorRequest::default().with_coordinator_keys(vec![group]),
             _ => FindCoordinatorRequest::default().with_key(group),
@@ -396,16 +408,6 @@ impl Cluster {
 
     // ---- links -----------------------------------------------------------------------------------------------------
 
-    fn version_or_fail<R: Request>(&mut self, target: Target, now: Instant) -> Option<i16> {
-        match self.ready(target)?.highest::<R>() {
-            Ok(version) => Some(version),
-            Err(failure) => {
-                self.fail(target, &failure, now);
-                None
-            }
-        }
-    }
-
     /// A link whose answer cannot be read is of no use; one that failed has been taken down already.
     fn fail_if_garbled(&mut self, target: Target, failure: &Failure, now: Instant) {
         if matches!(failure, Failure::Garbled { .. }) {
@@ -415,7 +417,7 @@ impl Cluster {
 
     /// Takes a link down; its requests complete with the failure. For a driver, and for an owner that was sent nonsense.
     pub fn fail(&mut self, target: Target, failure: &Failure, now: Instant) {
-        let Some(link) = self.links.get_mut(&target) else { return };
+        let Some(link) = self.links.get_mut(&target).filter(|link| !link.is_down()) else { return };
         let given_up = *failure == Failure::GivenUp;
         let failures = if given_up { 0 } else { link.failures().saturating_add(1) };
         if !given_up {

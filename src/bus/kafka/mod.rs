@@ -21,10 +21,12 @@
 //! [`Client::send`](client::Client::send), and [`Client::wait`](client::Client::wait).
 
 pub mod backoff;
+pub mod batch;
 pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod consumer;
+pub mod deflate;
 pub mod driver;
 pub mod error;
 pub mod fetch;
@@ -34,6 +36,8 @@ pub mod group;
 pub mod inflate;
 pub mod link;
 pub mod metadata;
+pub mod murmur2;
+pub mod producer;
 pub mod records;
 pub mod resolver;
 #[cfg(test)]

@@ -1,0 +1,219 @@
+//! The batches of one partition, oldest first, and the sequence numbers they are sent under.
+//!
+//! ```text
+//!  append ──► open ──full, or lingered──► waiting ──send──► in flight ──acknowledged──► gone
+//!                                           ▲                  │
+//!                                           └── failed ────────┘   nothing is sent until all in flight are home, then from the oldest
+//! ```
+//!
+//! A batch that is sent again bears the same sequence number, so the broker drops it if it has it. Where the broker cannot go on
+//! from the number it is sent (it has lost records, or a batch before was refused for good), that batch and those behind it are
+//! *cut off*: they are not in the log, and are sent under a new epoch, from 0 on (KIP-360). What lies before the cut keeps its
+//! number and goes first.
+
+use super::super::batch::{Record, Sealed, Stamp, Writer};
+use super::super::connection::Ticket;
+use super::super::inflate::Codec;
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// A producer's id and epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) id: i64,
+    pub(super) epoch: i16,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Partition {
+    /// The broker that leads it.
+    pub(super) leader: Option<i32>,
+    open: Option<(Writer, Instant)>,
+    batches: VecDeque<Batch>,
+    /// Whom it sends as; `None`: sequence numbers begin anew with the producer's present identity.
+    identity: Option<Identity>,
+    next_sequence: i32,
+    /// Where those in flight were sent to.
+    sent_to: i32,
+    in_flight: usize,
+    recovering: bool,
+    retry_at: Option<Instant>,
+    failures: u32,
+    /// The error code that was logged last.
+    problem: Option<i16>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    sealed: Sealed,
+    ticket: Option<Ticket>,
+    cut_off: bool,
+}
+
+impl Partition {
+    /// Takes a record if the open batch has room for it, or if there is none: then `buffer` gives one.
+    pub(super) fn append(&mut self, record: &Record<'_>, now: Instant, buffer: impl FnOnce() -> BytesMut) -> usize {
+        let (writer, _) = self.open.get_or_insert_with(|| (Writer::new(buffer()), now));
+        let before = if writer.is_empty() { 0 } else { writer.len() };
+        writer.append(record);
+        writer.len() - before
+    }
+
+    /// Bytes in the open batch, if there is one.
+    pub(super) fn open_bytes(&self) -> Option<usize> {
+        self.open.as_ref().map(|(writer, _)| writer.len())
+    }
+
+    /// When the open batch was begun.
+    pub(super) fn opened(&self) -> Option<Instant> {
+        self.open.as_ref().map(|(_, opened)| *opened)
+    }
+
+    /// Whether a batch that is ended now would be the next to be sent, and nothing is in its way.
+    pub(super) fn is_idle(&self, in_flight_max: usize) -> bool {
+        !self.recovering && self.batches.len() == self.in_flight && self.in_flight < in_flight_max
+    }
+
+    /// Ends the open batch. Gives by how many bytes it shrank, and a buffer that became free.
+    pub(super) fn seal(&mut self, codec: Codec, spare: impl FnOnce() -> BytesMut) -> (usize, Option<BytesMut>) {
+        let Some((writer, _)) = self.open.take() else { return (0, None) };
+        let before = writer.len();
+        let (sealed, free) = writer.seal(codec, spare);
+        let shrunk = before - sealed.len();
+        self.batches.push_back(Batch { sealed, ticket: None, cut_off: false });
+        (shrunk, free)
+    }
+
+    /// Size of the next batch, if it may be sent to the leader now.
+    pub(super) fn sendable(&self, now: Instant, in_flight_max: usize) -> Option<usize> {
+        let next = self.batches.get(self.in_flight)?;
+        let resting = self.recovering || self.retry_at.is_some_and(|at| at > now);
+        let elsewhere = self.in_flight > 0 && self.leader != Some(self.sent_to);
+        // Numbers begin anew only when no batch under the old ones is left.
+        let blocked = next.sealed.stamp().is_none() && self.identity.is_none() && self.has_stamped();
+        let may = !resting && !elsewhere && !blocked && self.in_flight < in_flight_max;
+        may.then(|| next.sealed.len())
+    }
+
+    /// The next batch's bytes, under the right stamp; [`Self::sendable`] said yes.
+    pub(super) fn next_bytes(&mut self, current: Identity) -> Option<Bytes> {
+        if self.identity != Some(current) && !self.has_stamped() {
+            self.identity = Some(current);
+            self.next_sequence = 0;
+        }
+        let sealed = &mut self.batches.get_mut(self.in_flight)?.sealed;
+        let stamp = match (sealed.stamp(), self.identity) {
+            (Some(stamp), _) => stamp,
+            (None, None) => return None,
+            (None, Some(identity)) => {
+                let sequence = self.next_sequence;
+                self.next_sequence = advance(sequence, sealed.records());
+                Stamp { producer_id: identity.id, producer_epoch: identity.epoch, sequence }
+            }
+        };
+        Some(sealed.stamped(stamp))
+    }
+
+    fn has_stamped(&self) -> bool {
+        self.batches.iter().any(|batch| batch.sealed.stamp().is_some())
+    }
+
+    /// The batch of [`Self::next_bytes`] is on its way.
+    pub(super) fn sent(&mut self, ticket: Ticket, to: i32) {
+        if let Some(batch) = self.batches.get_mut(self.in_flight) {
+            batch.ticket = Some(ticket);
+            self.in_flight += 1;
+            self.sent_to = to;
+        }
+    }
+
+    fn position(&self, ticket: Ticket) -> Option<usize> {
+        self.batches.iter().position(|batch| batch.ticket == Some(ticket))
+    }
+
+    /// Whether the batch of this ticket is the oldest of all.
+    pub(super) fn is_first(&self, ticket: Ticket) -> bool {
+        self.position(ticket) == Some(0)
+    }
+
+    /// The broker has the batch.
+    pub(super) fn acknowledged(&mut self, ticket: Ticket) -> Option<Sealed> {
+        self.failures = 0;
+        self.retry_at = None;
+        self.problem = None;
+        let taken = self.remove(ticket);
+        self.come_home();
+        taken
+    }
+
+    /// It is to be sent again, not before `retry_at`.
+    pub(super) fn failed(&mut self, ticket: Ticket, retry_at: Instant) {
+        self.retry_at = Some(retry_at);
+        let Some(index) = self.position(ticket) else { return };
+        let batch = &mut self.batches[index];
+        batch.ticket = None;
+        if batch.cut_off {
+            batch.sealed.unstamp();
+            batch.cut_off = false;
+        }
+        self.recovering = true;
+        self.come_home();
+    }
+
+    /// It, and those behind it, are not in the log and cannot come there under their present stamps.
+    pub(super) fn cut_off(&mut self, ticket: Ticket) {
+        let Some(index) = self.position(ticket) else { return };
+        for batch in self.batches.range_mut(index..) {
+            match batch.ticket {
+                Some(_) => batch.cut_off = true,
+                None => batch.sealed.unstamp(),
+            }
+        }
+        self.identity = None;
+    }
+
+    /// The broker will never take the batch; those behind it are cut off.
+    pub(super) fn refused(&mut self, ticket: Ticket) -> Option<Sealed> {
+        self.cut_off(ticket);
+        self.recovering = true;
+        let taken = self.remove(ticket);
+        self.come_home();
+        taken
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Sealed> {
+        let index = self.position(ticket)?;
+        self.batches.remove(index).map(|batch| batch.sealed)
+    }
+
+    /// Counts those in flight; once all are home, sending begins again with the oldest.
+    fn come_home(&mut self) {
+        let in_flight = self.batches.iter().filter(|batch| batch.ticket.is_some()).count();
+        self.in_flight = in_flight;
+        self.recovering &= in_flight > 0;
+    }
+
+    /// Counts a failure, with its error code if it has one; true when that is news.
+    pub(super) fn note(&mut self, problem: Option<i16>) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let is_news = problem.is_some() && self.problem != problem;
+        self.problem = problem.or(self.problem);
+        is_news
+    }
+
+    /// Failures in a row.
+    pub(super) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// When [`Self::sendable`] may change its mind by time alone.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at.filter(|_| !self.batches.is_empty())
+    }
+}
+
+/// Sequence numbers go on from 0 after `i32::MAX`.
+const fn advance(sequence: i32, records: u32) -> i32 {
+    (sequence as u32).wrapping_add(records) as i32 & i32::MAX
+}
