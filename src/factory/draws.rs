@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 /// A stable hash of the seed and a name. It tells codes apart (128 bits of SHA-256: nobody can make two collide) and is the
 /// root of the draws.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Digest([u8; 16]);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Digest(pub(super) u128);
 
 impl Digest {
     /// The digest of a name in parts, each ended so that no two lists of parts read alike.
@@ -25,13 +25,12 @@ impl Digest {
         }
         let mut digest = [0; 16];
         digest.copy_from_slice(&hash.finalize()[..16]);
-        Self(digest)
+        Self(u128::from_le_bytes(digest))
     }
 
     /// The root of the draws of what bears the name.
     pub(super) fn key(self) -> Key {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        Key(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+        Key(self.0 as u64)
     }
 }
 

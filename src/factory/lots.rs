@@ -82,6 +82,8 @@ impl Lots {
         let lot = self.free.pop(&self.links).or_else(|| self.first_use())?;
         let i = lot as usize;
         self.code[i].clear();
+        // Exact: it never grows beyond the longest code that was here.
+        self.code[i].reserve_exact(order.code.len());
         self.code[i].push_str(order.code);
         self.digest[i] = digest;
         self.quantity[i] = order.quantity;
@@ -102,7 +104,7 @@ impl Lots {
             return None;
         }
         self.code.push(String::new());
-        self.digest.push(Digest::new(0, &[]));
+        self.digest.push(Digest::default());
         self.quantity.push(0);
         self.site.push(SiteId(0));
         self.priority.push(Priority::Normal);

@@ -17,7 +17,7 @@ pub struct MemoryNeeds {
     pub machine_bytes: u64,
     /// For all known lot codes.
     pub codes_bytes: u64,
-    /// For everything.
+    /// For everything but the rows of the plan.
     pub total_bytes: u64,
 }
 

@@ -130,7 +130,7 @@ impl Factory {
             stages: plan.stages.iter().map(model).collect(),
             lots: Lots::new(plan.capacity.lots as usize, plan.stages.len()),
             groups: vec![Group { queues: [Fifo::EMPTY; 3], idle: Fifo::EMPTY }; plan.sites.len() * plan.stages.len()],
-            codes: Codes::new(plan.capacity.remembered_codes as usize),
+            codes: Codes::new(plan.capacity.remembered_codes, plan.capacity.lots),
             agenda: Agenda::new(machines),
             counts: Counts { machines_total: machines as u32, ..Counts::default() },
             now: start,
