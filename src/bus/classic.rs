@@ -1,4 +1,4 @@
-//! Kafka by the `kafka` crate, for brokers from 0.9 to 3.9: version 0 of each request, which Apache Kafka 4 removed.
+//! Kafka by the `kafka` crate, for brokers up to 3.9: version 0 of each request, which Apache Kafka 4 removed.
 //!
 //! That crate can do nothing but block, so it lives on a thread of its own behind bounded channels, and the calls here only
 //! ever try them. The thread owns a batch until the broker has confirmed every record of it, across reconnections, so records
@@ -181,7 +181,10 @@ impl Classic {
                     self.spare.push(batch);
                 }
                 Report::Committed { number } => self.commits_done = number,
-                Report::CommitRefused => self.errors += 1,
+                Report::CommitRefused { number } => {
+                    self.commits_done = number;
+                    self.errors += 1;
+                }
                 Report::Lag(lag) => self.lag = lag,
                 Report::Skipped => self.errors += 1,
             }

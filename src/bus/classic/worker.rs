@@ -53,13 +53,16 @@ pub(super) enum Report {
         /// Records that the broker refused for good.
         refused: u64,
     },
-    /// Commits up to this number are with the broker.
+    /// The offsets of this command and of those before it are with the broker.
     Committed {
         /// Of `Command::Commit`.
         number: u64,
     },
-    /// The broker refused to commit; the offsets are kept and committed with the next ones.
-    CommitRefused,
+    /// The broker refused them; they are kept and committed with the next ones.
+    CommitRefused {
+        /// Of `Command::Commit`.
+        number: u64,
+    },
     /// Orders that were not fetched yet.
     Lag(Option<u64>),
     /// An order could not be fetched and was passed over.
@@ -106,9 +109,11 @@ pub(super) struct Worker {
     lag: Option<u64>,
     ends: Ends,
     sending: Option<Sending>,
-    /// Offsets to be committed, and the number of the last command that asked for it.
-    commit: BTreeMap<i32, i64>,
-    commit_number: u64,
+    /// Offsets that the broker does not have yet, and the command by which they are to be committed.
+    offsets: BTreeMap<i32, i64>,
+    commit: Option<u64>,
+    /// Why the last commit was refused.
+    commit_refusal: Option<KafkaCode>,
     backoff: Backoff,
     failures: u32,
     /// The last failure that was logged, until there is a connection again.
@@ -135,8 +140,9 @@ impl Worker {
             lag: None,
             ends,
             sending: None,
-            commit: BTreeMap::new(),
-            commit_number: 0,
+            offsets: BTreeMap::new(),
+            commit: None,
+            commit_refusal: None,
             backoff: Backoff::new(RECONNECT_DELAY_FIRST, RECONNECT_DELAY_MAX, seed),
             failures: 0,
             logged: None,
@@ -176,8 +182,8 @@ impl Worker {
                 match self.ends.commands.recv_timeout(session.read_at.saturating_duration_since(clock::now())) {
                     Ok(Command::Send(batch)) => self.sending = Some(Sending::new(batch)),
                     Ok(Command::Commit { number, offsets }) => {
-                        self.commit.extend(offsets);
-                        self.commit_number = number;
+                        self.offsets.extend(offsets);
+                        self.commit = Some(number);
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return Ok(Abandoned),
@@ -267,21 +273,25 @@ impl Worker {
     }
 
     fn commit(&mut self, session: &mut Session) -> Result<(), Failure> {
-        let Some(reader) = self.reader.as_ref().filter(|_| !self.commit.is_empty()) else { return Ok(()) };
-        let topic = reader.topic();
-        let offsets = self.commit.iter().map(|(&partition, &offset)| CommitOffset::new(topic, partition, offset));
-        match session.client.commit_offsets(&self.group, offsets) {
-            Ok(()) => {
-                self.commit.clear();
-                self.report(Report::Committed { number: self.commit_number })?;
-            }
-            // Members of a real group hold it, say: the orders are done all the same.
-            Err(kafka::Error::Kafka(code)) => {
-                log::warn!("group {}: offsets not committed: {code:?}", self.group);
-                self.report(Report::CommitRefused)?;
-            }
+        let (Some(number), Some(reader)) = (self.commit, &self.reader) else { return Ok(()) };
+        let offsets = self.offsets.iter().map(|(&partition, &offset)| CommitOffset::new(reader.topic(), partition, offset));
+        let refusal = match session.client.commit_offsets(&self.group, offsets) {
+            Ok(()) => None,
+            Err(kafka::Error::Kafka(code)) => Some(code),
             Err(error) => return Err(error.into()),
+        };
+        self.commit = None;
+        if let Some(code) = refusal {
+            if self.commit_refusal != refusal {
+                // Members of a real group hold it, say. The orders are done with all the same.
+                log::warn!("group {}: the broker does not take offsets: {code:?}", self.group);
+            }
+            self.report(Report::CommitRefused { number })?;
+        } else {
+            self.offsets.clear();
+            self.report(Report::Committed { number })?;
         }
+        self.commit_refusal = refusal;
         Ok(())
     }
 
