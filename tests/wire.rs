@@ -5,14 +5,12 @@
 
 #[path = "wire/orders.rs"]
 mod orders;
-#[path = "common/plan.rs"]
-mod plan;
 
+use mokasim::config::{self, Config, Overrides};
 use mokasim::factory::outputs::{Machine, Outputs, What};
-use mokasim::factory::plan::SignalKind;
+use mokasim::factory::plan::{Plan, SignalKind};
 use mokasim::units::{Priority, SimTime, SiteId, SlotId, Span, StageId};
 use mokasim::wire::*;
-use plan::{plan, topics};
 use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -21,6 +19,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const RUN_ID: &str = "0badcafe";
+
+fn plan() -> Plan {
+    shipped().plan
+}
+
+fn topics() -> Topics {
+    shipped().kafka.topics
+}
+
+fn shipped() -> Config {
+    config::load(None, &|_| None, &Overrides::default()).unwrap()
+}
 
 fn at(text: &str) -> SimTime {
     parse_rfc3339(text).unwrap()

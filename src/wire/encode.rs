@@ -5,7 +5,7 @@ use super::telemetry::{Readings, TelemetryWriter};
 use super::time::{UnknownZone, rfc3339_utc};
 use super::{Record, Rejection, TopicId, Topics};
 use crate::factory::outputs::{Machine, Output, Outputs, What};
-use crate::factory::plan::{Plan, Stage};
+use crate::factory::plan::{Plan, Site, Stage};
 use crate::units::{SimTime, Span};
 use std::fmt::Write as _;
 
@@ -40,8 +40,8 @@ pub struct Encoder {
 /// The names a stage has in events.
 #[derive(Debug)]
 struct StageNames {
-    /// Machine kind in machine ids: `fresa_cnc`.
-    machine: Box<str>,
+    /// What machine ids begin with, by site: `fresa_cnc-Italia-`.
+    machines: Vec<String>,
     /// `fresa_cnc.started`
     started: String,
     /// `fresa_cnc.completed`
@@ -52,9 +52,9 @@ struct StageNames {
 }
 
 impl StageNames {
-    fn new(stage: &Stage) -> Self {
+    fn new(stage: &Stage, sites: &[Site]) -> Self {
         Self {
-            machine: stage.machine.clone(),
+            machines: sites.iter().map(|site| format!("{}-{}-", stage.machine, site.name)).collect(),
             started: format!("{}.started", stage.name),
             completed: format!("{}.completed", stage.name),
             minutes: format!("{}_minutes", stage.name),
@@ -100,7 +100,7 @@ impl Encoder {
             events: topics.events_id(),
             rejected: topics.rejected_id(),
             sites: plan.sites.iter().map(|site| site.name.clone()).collect(),
-            stages: plan.stages.iter().map(StageNames::new).collect(),
+            stages: plan.stages.iter().map(|stage| StageNames::new(stage, &plan.sites)).collect(),
             telemetry: TelemetryWriter::new(plan)?,
             machine_id: String::new(),
             rejected_key: String::new(),
@@ -220,10 +220,8 @@ impl Encoder {
     /// Puts the machine's id, `fresa_cnc-Italia-1`, into its buffer.
     fn write_machine_id(&mut self, machine: Machine) {
         self.machine_id.clear();
-        self.machine_id.push_str(&self.stages[usize::from(machine.stage.0)].machine);
-        self.machine_id.push('-');
-        self.machine_id.push_str(&self.sites[usize::from(machine.site.0)]);
-        self.machine_id.push('-');
+        let stage = &self.stages[usize::from(machine.stage.0)];
+        self.machine_id.push_str(&stage.machines[usize::from(machine.site.0)]);
         self.machine_id.push_str(itoa::Buffer::new().format(machine.number));
     }
 

@@ -15,22 +15,32 @@ pub(super) fn rendered(text: &str) -> Box<[u8]> {
     out.into()
 }
 
-/// Appends `scaled / 10^decimals`, exactly, with that many decimals. Trailing zeros stay, so that a reader which guesses types
-/// from the text sees a real number in every record and not now and then an integer.
+/// Longest text of a number: a sign, 19 digits and a point.
+const NUMBER_LEN_MAX: usize = 21;
+
+/// Appends `scaled / 10^decimals`, exactly, with that many decimals, at most 18. Trailing zeros stay, so that a reader which
+/// guesses types from the text sees a real number in every record and not now and then an integer.
 pub(super) fn number(out: &mut Vec<u8>, scaled: i64, decimals: u8) {
-    let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(scaled.unsigned_abs()).as_bytes();
-    let decimals = usize::from(decimals);
+    let mut text = [0; NUMBER_LEN_MAX];
+    let mut start = NUMBER_LEN_MAX;
+    let mut put = |byte| {
+        start -= 1;
+        text[start] = byte;
+    };
+    let mut rest = scaled.unsigned_abs();
+    let mut digits = 0;
+    while digits <= decimals || rest > 0 {
+        if digits == decimals && decimals > 0 {
+            put(b'.');
+        }
+        put(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        digits += 1;
+    }
     if scaled < 0 {
-        out.push(b'-');
+        put(b'-');
     }
-    let (whole, fraction) = digits.split_at(digits.len().saturating_sub(decimals));
-    out.extend_from_slice(if whole.is_empty() { b"0" } else { whole });
-    if decimals > 0 {
-        out.push(b'.');
-        out.extend(std::iter::repeat_n(b'0', decimals - fraction.len()));
-        out.extend_from_slice(fraction);
-    }
+    out.extend_from_slice(&text[start..]);
 }
 
 /// Writes the members of one object.

@@ -28,8 +28,6 @@ fn value(out: &mut Vec<u8>, value: &[u8]) {
     let start = out.len();
     out.extend_from_slice(value);
     for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
+        *byte = if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
     }
 }

@@ -2,7 +2,7 @@
 //! values; a record is then little more than a row of copies.
 
 use super::json::{number, rendered, string};
-use super::time::{LocalClock, UnknownZone, rfc3339_utc};
+use super::time::{Calendar, LocalClock, UnknownZone};
 use crate::factory::outputs::Machine;
 use crate::factory::plan::{Choices, Plan, Signal, SignalKind, Site, Stage};
 use crate::units::SimTime;
@@ -10,6 +10,8 @@ use crate::units::SimTime;
 /// Writes telemetry values for the machines of one plan.
 #[derive(Debug)]
 pub(super) struct TelemetryWriter {
+    now: Calendar,
+    maintenance: Calendar,
     sites: Vec<SiteText>,
     stages: Vec<StageText>,
 }
@@ -26,7 +28,12 @@ pub(super) struct Readings<'a> {
 impl TelemetryWriter {
     pub(super) fn new(plan: &Plan) -> Result<Self, UnknownZone> {
         let sites = plan.sites.iter().map(SiteText::new).collect::<Result<_, _>>()?;
-        Ok(Self { sites, stages: plan.stages.iter().map(StageText::new).collect() })
+        Ok(Self {
+            now: Calendar::new(),
+            maintenance: Calendar::new(),
+            sites,
+            stages: plan.stages.iter().map(StageText::new).collect(),
+        })
     }
 
     /// Appends the JSON object.
@@ -39,9 +46,9 @@ impl TelemetryWriter {
             None => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(&site.before_local_time);
-        out.extend_from_slice(site.clock.rfc3339(readings.at));
+        site.clock.write(out, readings.at);
         out.extend_from_slice(br#"","timestamp_utc":""#);
-        out.extend_from_slice(&rfc3339_utc(readings.at));
+        self.now.write_utc(out, readings.at);
         match readings.blocked {
             Some(reason) => {
                 out.extend_from_slice(br#"","blocco_macchina":true,"motivo_blocco":"#);
@@ -50,7 +57,7 @@ impl TelemetryWriter {
             None => out.extend_from_slice(br#"","blocco_macchina":false,"motivo_blocco":null"#),
         }
         out.extend_from_slice(br#","ultima_manutenzione":""#);
-        out.extend_from_slice(&rfc3339_utc(readings.last_maintenance));
+        self.maintenance.write_utc(out, readings.last_maintenance);
         out.extend_from_slice(&stage.after_maintenance);
         for (signal, value) in stage.signals.iter().zip(readings.values) {
             out.extend_from_slice(&signal.before_value);

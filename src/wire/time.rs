@@ -13,7 +13,8 @@ const DAY_S: i64 = 86_400;
 const SECONDS_MIN: i64 = -62_167_219_200;
 const SECONDS_MAX: i64 = 253_402_300_799;
 
-/// Length of `2025-06-25T15:30:00`.
+/// Length of `2025-06-25T`, and with `15:30:00` after it.
+const DATE_LEN: usize = 11;
 const DATE_TIME_LEN: usize = 19;
 
 /// A name that is not in the time-zone database.
@@ -37,8 +38,10 @@ pub fn parse_rfc3339(text: &str) -> Option<SimTime> {
 /// `2025-06-25T15:30:00Z`: the instant in UTC, to the second below. Instants outside the years 0 to 9999 are held at the end.
 #[must_use]
 pub fn rfc3339_utc(at: SimTime) -> [u8; DATE_TIME_LEN + 1] {
+    let second = seconds(at);
     let mut text = [b'Z'; DATE_TIME_LEN + 1];
-    write_date_time(&mut text, seconds(at));
+    text[..DATE_LEN].copy_from_slice(&date(second.div_euclid(DAY_S)));
+    text[DATE_LEN..DATE_TIME_LEN].copy_from_slice(&time_of_day(second));
     text
 }
 
@@ -52,35 +55,63 @@ impl std::fmt::Display for Utc {
     }
 }
 
-/// The clock on the wall of a site. It keeps the zone's offset until that changes, and the last text for records of the
-/// same second.
+/// Writes date-times and keeps the last date: to find one takes longer than all the rest, and most date-times follow another
+/// of the same day.
+#[derive(Clone, Debug)]
+pub(super) struct Calendar {
+    day: i64,
+    date: [u8; DATE_LEN],
+}
+
+impl Calendar {
+    pub(super) fn new() -> Self {
+        Self { day: 0, date: date(0) }
+    }
+
+    /// Appends what [`rfc3339_utc`] says.
+    pub(super) fn write_utc(&mut self, out: &mut Vec<u8>, at: SimTime) {
+        self.write(out, seconds(at));
+        out.push(b'Z');
+    }
+
+    /// Appends the date-time without an offset.
+    fn write(&mut self, out: &mut Vec<u8>, second: i64) {
+        let day = second.div_euclid(DAY_S);
+        if day != self.day {
+            *self = Self { day, date: date(day) };
+        }
+        out.extend_from_slice(&self.date);
+        out.extend_from_slice(&time_of_day(second));
+    }
+}
+
+/// The clock on the wall of a site. It keeps the zone's offset until that changes.
 #[derive(Clone, Debug)]
 pub(super) struct LocalClock {
     zone: TimeZoneRef<'static>,
     offset_s: i64,
-    /// The UTC seconds for which `offset_s` is known to hold.
+    /// `+02:00`
+    offset: [u8; 6],
+    /// The UTC seconds for which the offset is known to hold.
     valid: Range<i64>,
-    second: i64,
-    text: [u8; DATE_TIME_LEN + 6],
+    calendar: Calendar,
 }
 
 impl LocalClock {
     /// The clock of a zone of the database.
     pub(super) fn new(zone: &str) -> Result<Self, UnknownZone> {
         let zone = tzdb::tz_by_name(zone).ok_or_else(|| UnknownZone(zone.to_owned()))?;
-        Ok(Self { zone, offset_s: 0, valid: 0..0, second: i64::MIN, text: [0; DATE_TIME_LEN + 6] })
+        Ok(Self { zone, offset_s: 0, offset: *b"+00:00", valid: 0..0, calendar: Calendar::new() })
     }
 
-    /// `2025-06-25T17:30:00+02:00`: the instant on this clock, to the second below.
-    pub(super) fn rfc3339(&mut self, at: SimTime) -> &[u8] {
+    /// Appends `2025-06-25T17:30:00+02:00`: the instant on this clock, to the second below.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, at: SimTime) {
         let second = seconds(at);
-        if second != self.second {
-            if !self.valid.contains(&second) {
-                self.find_offset(second);
-            }
-            self.write(second);
+        if !self.valid.contains(&second) {
+            self.find_offset(second);
         }
-        &self.text
+        self.calendar.write(out, (second + self.offset_s).clamp(SECONDS_MIN, SECONDS_MAX));
+        out.extend_from_slice(&self.offset);
     }
 
     /// Looks the offset up and until when it holds: for a day, or to the change within it. No zone changes its offset and
@@ -96,6 +127,9 @@ impl LocalClock {
             }
         }
         self.valid = second..until;
+        let minutes = self.offset_s.unsigned_abs() as u32 / 60;
+        let ([h1, h2], [m1, m2]) = (two(minutes / 60), two(minutes % 60));
+        self.offset = [if self.offset_s < 0 { b'-' } else { b'+' }, h1, h2, b':', m1, m2];
     }
 
     /// Seconds east of UTC. RFC 3339 has whole minutes only: where a zone kept local mean time, the seconds are cut off from
@@ -104,57 +138,50 @@ impl LocalClock {
         let offset_s = self.zone.find_local_time_type(second).map_or(0, |local| i64::from(local.ut_offset()));
         offset_s / 60 * 60
     }
-
-    fn write(&mut self, second: i64) {
-        self.second = second;
-        write_date_time(&mut self.text, (second + self.offset_s).clamp(SECONDS_MIN, SECONDS_MAX));
-        let minutes = self.offset_s.unsigned_abs() / 60;
-        self.text[DATE_TIME_LEN] = if self.offset_s < 0 { b'-' } else { b'+' };
-        write_two(&mut self.text[DATE_TIME_LEN + 1..], minutes / 60);
-        self.text[DATE_TIME_LEN + 3] = b':';
-        write_two(&mut self.text[DATE_TIME_LEN + 4..], minutes % 60);
-    }
 }
 
 fn seconds(at: SimTime) -> i64 {
     at.0.div_euclid(1000).clamp(SECONDS_MIN, SECONDS_MAX)
 }
 
-/// Writes `YYYY-MM-DDTHH:MM:SS`.
-fn write_date_time(text: &mut [u8], seconds: i64) {
-    let (year, month, day) = civil(seconds.div_euclid(DAY_S));
-    let second = seconds.rem_euclid(DAY_S).unsigned_abs();
-    write_two(text, year / 100);
-    write_two(&mut text[2..], year % 100);
-    for (at, mark, value) in
-        [(4, b'-', month), (7, b'-', day), (10, b'T', second / 3600), (13, b':', second / 60 % 60), (16, b':', second % 60)]
-    {
-        text[at] = mark;
-        write_two(&mut text[at + 1..], value);
-    }
+/// `2025-06-25T`
+fn date(day: i64) -> [u8; DATE_LEN] {
+    let (year, month, day) = civil(day);
+    let ([y1, y2], [y3, y4], [m1, m2], [d1, d2]) = (two(year / 100), two(year % 100), two(month), two(day));
+    [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T']
 }
 
-fn write_two(text: &mut [u8], value: u64) {
-    text[0] = b'0' + (value / 10) as u8;
-    text[1] = b'0' + (value % 10) as u8;
+/// `15:30:00`
+fn time_of_day(second: i64) -> [u8; DATE_TIME_LEN - DATE_LEN] {
+    let second = second.rem_euclid(DAY_S) as u32;
+    let ([h1, h2], [m1, m2], [s1, s2]) = (two(second / 3600), two(second / 60 % 60), two(second % 60));
+    [h1, h2, b':', m1, m2, b':', s1, s2]
 }
 
-/// Year, month and day of a count of days since 1970-01-01: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
-/// `civil_from_days`. Years count from March, so that a leap day ends its year, in eras of 400 years. The days of
-/// `SECONDS_MIN..=SECONDS_MAX` keep every step positive but the first.
-fn civil(days: i64) -> (u64, u64, u64) {
-    const ERA_DAYS: i64 = 146_097;
-    const FROM_0000_03_01_TO_1970: i64 = 719_468;
-    let days = days + FROM_0000_03_01_TO_1970;
-    let era = days.div_euclid(ERA_DAYS);
-    let day_of_era = days.rem_euclid(ERA_DAYS);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year.unsigned_abs(), month.unsigned_abs(), day.unsigned_abs())
+/// Two decimal digits.
+fn two(value: u32) -> [u8; 2] {
+    [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]
+}
+
+/// Year, month and day of a count of days since 1970-01-01: Cassio Neri and Lorenz Schneider, "Euclidean affine functions and
+/// their application to calendar algorithms" (2022), section 6. Years count from March, so that a leap day ends its year.
+fn civil(days: i64) -> (u32, u32, u32) {
+    const DAYS_OF_400_YEARS: u32 = 146_097;
+    const FROM_0000_03_01_TO_1970: u32 = 719_468;
+    /// 2^32 / 1461, the days of four years, closely enough for a century.
+    const YEARS: u64 = 2_939_745;
+    /// 2^16 / 30.6, the days of a month from March on.
+    const MONTHS: u32 = 2_141;
+    const JANUARY: u32 = 306;
+    // Another 400 years keep the first months of the year 0 positive.
+    let n = 4 * (days + i64::from(FROM_0000_03_01_TO_1970 + DAYS_OF_400_YEARS)) as u32 + 3;
+    let (century, n) = (n / DAYS_OF_400_YEARS, (n % DAYS_OF_400_YEARS) | 3);
+    let years = YEARS * u64::from(n);
+    let year = 100 * century + (years >> 32) as u32;
+    let day_of_year = years as u32 / YEARS as u32 / 4;
+    let months = MONTHS * day_of_year + 197_913;
+    let (month, day) = (months >> 16, months % (1 << 16) / MONTHS + 1);
+    if day_of_year >= JANUARY { (year + 1 - 400, month - 12, day) } else { (year - 400, month, day) }
 }
 
 #[cfg(test)]
@@ -175,7 +202,9 @@ mod tests {
     ];
 
     fn local(clock: &mut LocalClock, at: SimTime) -> String {
-        String::from_utf8(clock.rfc3339(at).to_vec()).unwrap()
+        let mut text = Vec::new();
+        clock.write(&mut text, at);
+        String::from_utf8(text).unwrap()
     }
 
     fn instant(text: &str) -> SimTime {
@@ -237,7 +266,7 @@ mod tests {
         assert_eq!(rfc3339_utc(SimTime::NEVER), *b"9999-12-31T23:59:59Z");
         assert_eq!(rfc3339_utc(SimTime(i64::MIN)), *b"0000-01-01T00:00:00Z");
         let mut clock = LocalClock::new("Asia/Ho_Chi_Minh").unwrap();
-        assert_eq!(clock.rfc3339(SimTime::NEVER), b"9999-12-31T23:59:59+07:00");
+        assert_eq!(local(&mut clock, SimTime::NEVER), "9999-12-31T23:59:59+07:00");
     }
 
     #[test]
@@ -258,8 +287,12 @@ mod tests {
     proptest! {
         #[test]
         fn utc_equals_the_time_crate(second in SECONDS_MIN..=SECONDS_MAX, ms in 0i64..1000) {
-            let text = OffsetDateTime::from_unix_timestamp(second).unwrap().format(&Rfc3339).unwrap();
-            prop_assert_eq!(rfc3339_utc(SimTime(second * 1000 + ms)), text.as_bytes());
+            let expected = OffsetDateTime::from_unix_timestamp(second).unwrap().format(&Rfc3339).unwrap();
+            let at = SimTime(second * 1000 + ms);
+            prop_assert_eq!(rfc3339_utc(at), expected.as_bytes());
+            let mut text = Vec::new();
+            Calendar::new().write_utc(&mut text, at);
+            prop_assert_eq!(text, expected.as_bytes());
         }
 
         #[test]

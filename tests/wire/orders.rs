@@ -1,6 +1,6 @@
 //! Orders in.
 
-use crate::plan::plan;
+use crate::{plan, topics};
 use mokasim::factory;
 use mokasim::units::{Priority, SimTime, SiteId};
 use mokasim::wire::*;
@@ -201,7 +201,7 @@ fn any_other_line_is_its_own_payload() {
 
 #[test]
 fn a_rejected_payload_is_cut_between_characters() {
-    let (plan, topics) = (plan(), crate::plan::topics());
+    let (plan, topics) = (plan(), topics());
     let mut encoder = Encoder::new(&plan, &topics, "0badcafe").unwrap();
     let rejection = rejection(b"");
     for (payload, expected) in [
