@@ -262,6 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn no_zone_changes_its_offset_and_back_within_a_day() {
+        for name in tzdb::TZ_NAMES {
+            let zone = tzdb::tz_by_name(name).unwrap();
+            let offset = |index: usize| zone.local_time_types()[index].ut_offset();
+            for changes in zone.transitions().windows(3) {
+                let [before, first, second] = [0, 1, 2].map(|n| &changes[n]);
+                let returns = offset(second.local_time_type_index()) == offset(before.local_time_type_index());
+                let changed = offset(first.local_time_type_index()) != offset(before.local_time_type_index());
+                let apart_s = second.unix_leap_time() - first.unix_leap_time();
+                assert!(!(changed && returns) || apart_s > DAY_S, "{name}: {first:?}");
+            }
+        }
+    }
+
+    #[test]
     fn instants_beyond_the_years_of_rfc_3339_are_held() {
         assert_eq!(rfc3339_utc(SimTime::NEVER), *b"9999-12-31T23:59:59Z");
         assert_eq!(rfc3339_utc(SimTime(i64::MIN)), *b"0000-01-01T00:00:00Z");
