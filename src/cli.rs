@@ -75,8 +75,8 @@ pub struct RunArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Kafka broker, instead of kafka.bootstrap_servers
-    #[arg(long, value_name = "HOST:PORT", value_parser = config::server)]
-    pub broker: Option<String>,
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = config::server)]
+    pub broker: Vec<String>,
     /// Folder of the spool, instead of spool.dir; without --broker, the spool is used whatever the configuration says
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -128,8 +128,8 @@ pub struct SendArgs {
     #[arg(long, value_name = "MIN", value_parser = parse_minutes)]
     pub duration: Option<Duration>,
     /// Kafka broker, instead of kafka.bootstrap_servers
-    #[arg(long, value_name = "HOST:PORT", value_parser = config::server, conflicts_with = "data")]
-    pub broker: Option<String>,
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = config::server, conflicts_with = "data")]
+    pub broker: Vec<String>,
     /// Folder of the spool, instead of a broker
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

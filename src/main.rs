@@ -5,7 +5,7 @@ use mokasim::config::{self, Config, Overrides, Source};
 use mokasim::error::{Exit, Failure};
 use mokasim::run::Options;
 use mokasim::send::Schedule;
-use mokasim::{check, manual, probe, run, send};
+use mokasim::{check, logging, manual, probe, run, send};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ fn execute(command: Command) -> Result<(), Failure> {
 
 fn run_factory(args: &RunArgs) -> Result<(), Failure> {
     let overrides = Overrides {
-        bootstrap_servers: args.broker.iter().cloned().collect(),
+        bootstrap_servers: args.broker.clone(),
         data: args.data.clone(),
         speed: args.speed,
         seed: args.seed,
@@ -45,7 +45,7 @@ fn run_factory(args: &RunArgs) -> Result<(), Failure> {
         log_level: args.log_level,
     };
     let config = load(&args.config, &overrides)?;
-    let _already = simplelog::SimpleLogger::init(config.log.terminal_level, simplelog::Config::default());
+    logging::init(&config.log).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     let options = Options {
         start: args.start,
         demo: args.demo,
@@ -53,15 +53,11 @@ fn run_factory(args: &RunArgs) -> Result<(), Failure> {
         until_idle: args.until_idle,
         duration: args.duration,
     };
-    run::run(config, &options).inspect_err(|failure| log::error!("{failure}"))
+    run::run(config, &options)
 }
 
 fn send_orders(args: &SendArgs) -> Result<(), Failure> {
-    let overrides = Overrides {
-        bootstrap_servers: args.broker.iter().cloned().collect(),
-        data: args.data.clone(),
-        ..Overrides::default()
-    };
+    let overrides = Overrides { bootstrap_servers: args.broker.clone(), data: args.data.clone(), ..Overrides::default() };
     let config = load(&args.config, &overrides)?;
     let schedule = match args.mode {
         Mode::Batch => Schedule::Batch(args.count),
@@ -72,8 +68,8 @@ fn send_orders(args: &SendArgs) -> Result<(), Failure> {
 
 /// Every problem of the configuration is a line of its own.
 fn load(args: &ConfigArgs, overrides: &Overrides) -> Result<Config, Failure> {
-    let environment = |name: &str| std::env::var(name).ok();
-    Source::find(args.config.as_deref())
+    let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    Source::find(args.config.as_deref().filter(|path| !path.as_os_str().is_empty()))
         .map_err(|problem| vec![problem])
         .and_then(|source| config::load(source.as_ref(), &environment, overrides))
         .map_err(|problems| {

@@ -5,6 +5,7 @@ use crate::units::{Priority, SimTime, SiteId};
 use crate::wire::Utc;
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use serde::Serialize;
 
 const CLIENTS: [&str; 12] = [
     "Acme Corp",
@@ -46,6 +47,17 @@ pub struct MadeOrder {
     pub json: String,
 }
 
+/// The order as the documentation writes it.
+#[derive(Serialize)]
+struct WireOrder<'a> {
+    codice_lotto: &'a str,
+    cliente: &'a str,
+    quantita: u64,
+    location: &'a str,
+    priorita: &'a str,
+    timestamp: String,
+}
+
 impl Generator {
     /// The row of this seed.
     #[must_use]
@@ -80,11 +92,16 @@ impl Generator {
             _ => Priority::Normal,
         };
         let quantity = (self.draws.next_u64() % 50 + 1) * 10;
-        let json = serde_json::json!({
-            "codice_lotto": code, "cliente": client, "quantita": quantity, "location": location,
-            "priorita": priority.as_str(), "timestamp": Utc(at).to_string(),
-        });
-        MadeOrder { code, json: json.to_string() }
+        let order = WireOrder {
+            codice_lotto: &code,
+            cliente: client,
+            quantita: quantity,
+            location,
+            priorita: priority.as_str(),
+            timestamp: Utc(at).to_string(),
+        };
+        let json = serde_json::to_string(&order).unwrap_or_default();
+        MadeOrder { code, json }
     }
 
     /// A draw from 0 up to 1.
