@@ -5,6 +5,7 @@ pub mod faulty;
 pub mod kafka;
 pub mod memory;
 pub mod murmur2;
+pub mod native;
 mod open;
 pub mod outbox;
 pub mod spool;

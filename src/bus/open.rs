@@ -1,15 +1,22 @@
 //! Which adapter the configuration asks for.
 
 use super::Bus;
+use super::kafka::security::Security;
+use super::native::Native;
 use super::spool::{Spool, SpoolError};
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Exit, Failure};
 
 /// Opens the bus of the configuration: Kafka where it names a broker, else the spool.
 ///
 /// # Errors
-/// The spool's folder is in use or cannot be written. A broker that is away is no error: it may come.
-pub fn open(config: &Config, _consumes: bool) -> Result<Box<dyn Bus>, Failure> {
+/// An address of a broker that is none; the spool's folder is in use or cannot be written. A broker that is away is no error: it may come.
+pub fn open(config: &Config, consumes: bool) -> Result<Box<dyn Bus>, Failure> {
+    if !config.kafka.bootstrap_servers.is_empty() {
+        let native = Native::open(&config.kafka, Security::default(), consumes, clock::now());
+        return Ok(Box::new(native.map_err(|problem| Failure::new(Exit::Config, problem))?));
+    }
     let memory_bytes_max = config.kafka.buffer_bytes;
     Ok(Box::new(Spool::open(&config.spool, &config.kafka.topics, memory_bytes_max).map_err(|error| spool_failure(&error))?))
 }

@@ -17,7 +17,7 @@ use super::inflate::Codec;
 use super::link::{Lane, Target};
 use super::murmur2::partition_for;
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::error::ParseResponseErrorCode as _;
+use kafka_protocol::error::{ParseResponseErrorCode as _, ResponseError};
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -256,7 +256,9 @@ impl Producer {
     /// Takes over partitions and leaders from metadata that is news.
     fn follow_metadata(&mut self, cluster: &mut Cluster, now: Instant) {
         if self.revision == 0 {
-            self.topics.iter().for_each(|topic| cluster.want_topic(&topic.name, now));
+            // One without a name is a place in the list that is not used.
+            let named = self.topics.iter().filter(|topic| !topic.name.is_empty());
+            named.for_each(|topic| cluster.want_topic(&topic.name, now));
         }
         let metadata = cluster.metadata();
         if self.revision == metadata.revision() {
@@ -399,11 +401,15 @@ impl Producer {
         let Topic { name, partitions, .. } = &mut self.topics[topic];
         let partition = &mut partitions[index];
         let is_news = partition.note(code);
-        if let Some(code) = code {
-            self.errors += 1;
-            if is_news {
-                log::warn!("partition {index} of topic {name}: {}", describe(code));
+        self.errors += u64::from(code.is_some());
+        match code.filter(|_| is_news).map(describe) {
+            Some(error) if verdict == Verdict::Refused => {
+                log::error!(
+                    "partition {index} of topic {name}: {error}: the broker will never take these records, they are lost"
+                );
             }
+            Some(error) => log::warn!("partition {index} of topic {name}: {error}, trying again"),
+            None => {}
         }
         let in_the_way = verdict == Verdict::Sequence && partition.is_first(ticket);
         if in_the_way || verdict == Verdict::Identity {
@@ -419,7 +425,6 @@ impl Producer {
             Verdict::Sequence | Verdict::Retry | Verdict::Acknowledged => {}
         }
         if let Some(sealed) = refused {
-            log::error!("{} records of topic {} are lost", sealed.records(), self.topics[topic].name);
             self.refused += u64::from(sealed.records());
             self.release(sealed);
         }
@@ -459,7 +464,10 @@ fn error_code(answer: &ProduceResponse, topic: &Topic, index: usize) -> Option<i
 
 fn describe(code: i16) -> String {
     match code.err() {
-        Some(error) => format!("{error:?} ({code}), trying again"),
+        Some(ResponseError::InvalidTimestamp) => "timestamps too far from the broker's clock; see the topic's \
+             message.timestamp.after.max.ms and message.timestamp.before.max.ms"
+            .into(),
+        Some(error) => format!("{error:?} ({code})"),
         None => "no error".into(),
     }
 }

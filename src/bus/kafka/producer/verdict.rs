@@ -31,10 +31,11 @@ impl Verdict {
             45 | 59 => Self::Sequence,
             // INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED
             47 | 49 | 90 => Self::Identity,
-            // MESSAGE_TOO_LARGE, INVALID_TOPIC_EXCEPTION, RECORD_LIST_TOO_LARGE, INVALID_TIMESTAMP,
-            // UNSUPPORTED_FOR_MESSAGE_FORMAT, POLICY_VIOLATION, UNSUPPORTED_COMPRESSION_TYPE, INVALID_RECORD
-            10 | 17 | 18 | 32 | 43 | 44 | 76 | 87 => Self::Refused,
-            // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, …; and authorization, which an operator can still grant.
+            // MESSAGE_TOO_LARGE, INVALID_TOPIC_EXCEPTION, RECORD_LIST_TOO_LARGE, UNSUPPORTED_FOR_MESSAGE_FORMAT, POLICY_VIOLATION,
+            // UNSUPPORTED_COMPRESSION_TYPE, INVALID_RECORD
+            10 | 17 | 18 | 43 | 44 | 76 | 87 => Self::Refused,
+            // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, …; also what an operator can still mend, as authorization,
+            // and INVALID_TIMESTAMP, which time mends when a simulated clock runs ahead.
             _ => Self::Retry,
         }
     }

@@ -1,0 +1,172 @@
+//! The native Kafka client as a bus.
+//!
+//! A record goes straight into the producer's batch while there is room, and is copied once. While there is none, because the
+//! broker is slow, away, or not known yet, it waits in the outbox, whose rules decide what is dropped.
+
+use super::kafka::batch;
+use super::kafka::client::Client;
+use super::kafka::consumer::Consumer;
+use super::kafka::fetch::FetchSettings;
+use super::kafka::fetched::Verdict;
+use super::kafka::group::GroupSettings;
+use super::kafka::inflate::Codec;
+use super::kafka::producer::{self, Producer, ProducerSettings};
+use super::kafka::security::Security;
+use super::kafka::settings::Settings;
+use super::outbox::Outbox;
+use super::{Bus, Full, Incoming, Position, Status, Taken};
+use crate::config::{Compression, Kafka};
+use crate::wire::{Class, Record};
+use std::time::Instant;
+
+/// The most memory that batches take; the rest of `buffer_bytes` is the outbox's.
+const PRODUCER_BYTES_MAX: usize = 4 << 20;
+/// Records that move from the outbox to the producer in one poll.
+const MOVED_MAX: usize = 10_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Native {
+    client: Client,
+    producer: Producer,
+    consumer: Option<Consumer>,
+    outbox: Outbox,
+    /// By `TopicId`.
+    classes: Vec<Class>,
+    closing: bool,
+}
+
+impl Native {
+    /// A client that has not tried to connect yet; `consumes` says whether it reads orders.
+    ///
+    /// # Errors
+    /// An address that is none, or a file of `security` that is of no use: which, and why.
+    pub fn open(config: &Kafka, security: Security, consumes: bool, now: Instant) -> Result<Self, String> {
+        let bootstrap = config.bootstrap_servers.iter().map(|server| server.parse()).collect::<Result<_, _>>()?;
+        let mut settings = Settings::new(bootstrap);
+        settings.security = security;
+        settings.jitter_seed = u64::from(std::process::id());
+        let producer_bytes = (config.buffer_bytes / 2).min(PRODUCER_BYTES_MAX);
+        let producer = ProducerSettings {
+            batch_bytes: config.batch_size,
+            linger: config.linger,
+            codec: codec(config.compression),
+            buffer_bytes: producer_bytes,
+        };
+        let outputs = config.topics.outputs();
+        let fetch = FetchSettings { from_earliest: config.from_earliest, ..FetchSettings::default() };
+        let consumer = || Consumer::new(GroupSettings::new(&config.group_id, &config.topics.orders), fetch, &settings);
+        Ok(Self {
+            producer: Producer::new(producer, outputs.map(|(name, _)| name), now),
+            consumer: consumes.then(consumer),
+            outbox: Outbox::new(config.buffer_bytes - producer_bytes),
+            classes: config.topics.outputs().map(|(_, class)| class).collect(),
+            client: Client::new(settings, now)?,
+            closing: false,
+        })
+    }
+
+    /// Moves records from the outbox into the producer's batches, which never lose them.
+    fn drain_outbox(&mut self) {
+        for _ in 0..MOVED_MAX {
+            let Some(entry) = self.outbox.take() else { return };
+            let seq = entry.seq;
+            match push(&mut self.producer, &entry.record()) {
+                Ok(()) => self.outbox.acknowledge(seq),
+                Err(producer::Full) => return self.outbox.rewind(),
+            }
+        }
+    }
+
+    fn send(&mut self, now: Instant) {
+        self.drain_outbox();
+        if self.closing {
+            self.producer.flush();
+        }
+        self.producer.poll(&mut self.client.cluster, now);
+        self.client.send(now);
+    }
+}
+
+impl Bus for Native {
+    fn poll(&mut self, now: Instant, orders_max: usize, orders: &mut dyn FnMut(Incoming<'_>) -> Taken) {
+        self.client.receive(now);
+        if let Some(consumer) = &mut self.consumer {
+            consumer.poll(now, &mut self.client.cluster, orders_max, &mut |partition, record| {
+                let position = Position { partition, offset: record.offset };
+                // A tombstone says nothing: it is an order without a text, and will be rejected as such.
+                match orders(Incoming { position, payload: record.value.unwrap_or_default() }) {
+                    Taken::Done => Verdict::Done,
+                    Taken::Later => Verdict::Later,
+                }
+            });
+        }
+        self.send(now);
+    }
+
+    fn publish(&mut self, record: &Record<'_>) -> Result<(), Full> {
+        // What waits in the outbox is older.
+        if self.outbox.records() == 0 && push(&mut self.producer, record).is_ok() {
+            return Ok(());
+        }
+        let class = self.classes.get(usize::from(record.topic.0)).copied().unwrap_or(Class::Event);
+        self.outbox.push(record, class)
+    }
+
+    fn has_room(&self) -> bool {
+        self.outbox.has_room()
+    }
+
+    fn status(&self) -> Status {
+        let consumer_errors = |consumer: &Consumer| consumer.group().errors() + consumer.fetch_counts().errors;
+        Status {
+            connected: self.client.cluster.is_connected(),
+            outbox_records: self.outbox.records() + self.producer.records(),
+            outbox_bytes: self.outbox.bytes() + self.producer.bytes() as u64,
+            acknowledged: self.producer.acknowledged(),
+            dropped: self.outbox.dropped() + self.producer.refused(),
+            consumer_lag: self.consumer.as_ref().and_then(lag),
+            errors: self.client.cluster.errors()
+                + self.producer.errors()
+                + self.consumer.as_ref().map_or(0, consumer_errors),
+        }
+    }
+
+    /// What was published since the last poll is sent first.
+    fn wait(&mut self, now: Instant, until: Instant) {
+        self.send(now);
+        let consumer = self.consumer.as_ref().and_then(|consumer| consumer.deadline(now));
+        let until = consumer.into_iter().chain(self.producer.deadline()).fold(until, Instant::min);
+        self.client.wait(now, until);
+    }
+
+    fn close(&mut self, _now: Instant) -> bool {
+        self.closing = true;
+        self.consumer.as_mut().is_none_or(|consumer| {
+            consumer.close();
+            consumer.is_closed()
+        })
+    }
+}
+
+fn push(producer: &mut Producer, record: &Record<'_>) -> Result<(), producer::Full> {
+    let Record { topic, key, timestamp, headers, value } = *record;
+    producer.push(usize::from(topic.0), &batch::Record { key, value, timestamp_ms: timestamp.0, headers })
+}
+
+/// Records of all our partitions that were not handed out yet; unknown while there is no partition, or one that is unknown.
+fn lag(consumer: &Consumer) -> Option<u64> {
+    let mut lags = consumer.lag().map(|(_, lag)| lag).peekable();
+    lags.peek()?;
+    lags.sum()
+}
+
+const fn codec(compression: Compression) -> Codec {
+    match compression {
+        Compression::None => Codec::None,
+        Compression::Gzip => Codec::Gzip,
+        Compression::Snappy => Codec::Snappy,
+        Compression::Lz4 => Codec::Lz4,
+        Compression::Zstd => Codec::Zstd,
+    }
+}
