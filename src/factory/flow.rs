@@ -177,8 +177,8 @@ impl Factory {
         let model = &self.stages[usize::from(machine.stage.0)];
         self.slots.seq[i] += 1;
         let seq = self.slots.seq[i];
-        let held = self.slots.state[i] != MachineState::Idle;
-        let (key, record, work, quantity) = if held {
+        let state = self.slots.state[i];
+        let (key, record, work, quantity) = if state != MachineState::Idle {
             let work = &mut self.slots.work[i];
             work.records += 1;
             (work.key, work.records.into(), work.total, self.lots.quantity[work.lot as usize])
@@ -186,18 +186,19 @@ impl Factory {
             (self.slots.key[i], seq, Span(0), 0)
         };
         let moment = Moment {
-            state: self.slots.state[i],
-            maintenance: self.is_maintenance(i),
+            state,
+            maintenance: state == MachineState::Blocked && self.is_maintenance(i),
             wear: self.slots.wear(i, at, model.blocks.wear_per_ms),
             load: self.slots.load(i, at),
+            quantity,
             work,
-            pieces: pieces(quantity, self.slots.done(i, at), work),
+            done: self.slots.done(i, at),
             lot: key,
             record: key.draw(Draw::Record, record),
         };
         model.signals.read(&moment, &mut self.scratch);
         let values = out.push_values(self.scratch.values.iter().copied());
-        let blocked = (moment.state == MachineState::Blocked).then_some(self.slots.work[i].block_reason);
+        let blocked = (state == MachineState::Blocked).then_some(self.slots.work[i].block_reason);
         let last_maintenance = self.slots.last_maintenance[i];
         out.push(at, What::Telemetry { machine, seq, code, blocked, last_maintenance, values });
     }
@@ -236,9 +237,4 @@ impl Factory {
     fn group(&self, site: SiteId, stage: StageId) -> usize {
         usize::from(site.0) * self.stages.len() + usize::from(stage.0)
     }
-}
-
-/// Pieces of the lot that are finished when `done` of its `work` is: all of them at the end and not before.
-fn pieces(quantity: u32, done: Span, work: Span) -> u32 {
-    (i128::from(quantity) * i128::from(done.0) / i128::from(work.0.max(1))) as u32
 }

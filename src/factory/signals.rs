@@ -16,9 +16,10 @@ pub(super) struct Moment {
     pub(super) maintenance: bool,
     pub(super) wear: f64,
     pub(super) load: f64,
-    /// The lot's work on this machine.
+    /// The lot's quantity, its work on this machine, and how much of that is done.
+    pub(super) quantity: u32,
     pub(super) work: Span,
-    pub(super) pieces: u32,
+    pub(super) done: Span,
     /// Draws of the lot at this stage, or of the idle machine.
     pub(super) lot: Key,
     /// Draws of the record.
@@ -58,7 +59,7 @@ impl Grid {
     }
 
     fn value(&self, number: f64) -> i64 {
-        (number * self.scale).round() as i64
+        round(number * self.scale)
     }
 
     /// The value at this level, kept on its side of the outer tenths once a test has given its verdict.
@@ -136,8 +137,8 @@ impl Signals {
                     }
                     bits
                 }
-                SignalKind::Pieces => i64::from(moment.pieces),
-                SignalKind::CycleTime { decimals } => (moment.work.0 as f64 * scale(*decimals) / 60_000.0).round() as i64,
+                SignalKind::Pieces => moment.pieces(),
+                SignalKind::CycleTime { decimals } => round(moment.work.0 as f64 * scale(*decimals) / 60_000.0),
             };
             scratch.values.push(value);
         }
@@ -145,6 +146,11 @@ impl Signals {
 }
 
 impl Moment {
+    /// Pieces of the lot that are finished: all of them when its work is done and not before.
+    fn pieces(&self) -> i64 {
+        (i128::from(self.quantity) * i128::from(self.done.0) / i128::from(self.work.0.max(1))) as i64
+    }
+
     fn number(&self, signal: usize, level: &Level, grid: &Grid, scratch: &Scratch) -> i64 {
         match level.when_blocked {
             Some(number) if self.state != MachineState::Busy => grid.value(number),
@@ -195,6 +201,11 @@ impl Moment {
     fn happens(&self, what: What, signal: usize, item: usize, chance: f64) -> bool {
         self.record.draw(what, (signal as u64) << 8 | item as u64).unit() < chance
     }
+}
+
+/// Half away from zero. `f64::round` does the same, but as a call where the target has no instruction for it.
+fn round(number: f64) -> i64 {
+    (number + 0.5f64.copysign(number)) as i64
 }
 
 fn scale(decimals: u8) -> f64 {
