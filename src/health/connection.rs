@@ -77,6 +77,11 @@ impl Connection {
         }
     }
 
+    /// How long ago it was accepted, or answered last.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        (now + REQUEST_TIMEOUT).saturating_duration_since(self.deadline)
+    }
+
     /// The socket, to register it.
     pub(super) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream

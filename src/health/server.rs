@@ -22,8 +22,9 @@ pub(super) const CONNECTIONS_MAX: usize = 64;
 /// push it out.
 const ACCEPTS_PER_TURN: usize = 16;
 
-/// Rest after an `accept` that failed for want of descriptors or memory when there was nothing to give up for it.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+/// Rest after an `accept` that failed for want of descriptors or memory while there was nothing to give up for it; also how
+/// long a connection is safe from being given up.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 const LISTENER: Token = Token(CONNECTIONS_MAX);
 const STOP: Token = Token(CONNECTIONS_MAX + 1);
@@ -47,9 +48,9 @@ pub(super) struct Server {
 enum Accepting {
     /// No client is waiting.
     Idle,
-    /// Clients may be waiting.
+    /// A client is waiting.
     Ready,
-    /// The operating system refuses; it is asked again at this instant.
+    /// The operating system refuses; at this instant it is asked whether a client is waiting.
     Refused(Instant),
 }
 
@@ -134,11 +135,16 @@ impl Server {
 
     fn accept(&mut self, now: Instant) {
         match self.accepting {
-            Accepting::Idle => return,
-            Accepting::Refused(until) if now < until => return,
-            Accepting::Refused(_) | Accepting::Ready => self.accepting = Accepting::Ready,
+            Accepting::Ready => {}
+            Accepting::Refused(until) if until <= now => {
+                // To be registered anew brings an event if a client is waiting.
+                let asked = self.poll.registry().reregister(&mut self.listener, LISTENER, Interest::READABLE);
+                self.accepting = if asked.is_ok() { Accepting::Idle } else { Accepting::Refused(now + ACCEPT_PAUSE) };
+                return;
+            }
+            Accepting::Idle | Accepting::Refused(_) => return,
         }
-        for _ in 0..ACCEPTS_PER_TURN {
+        for accepted in 0..ACCEPTS_PER_TURN {
             match self.listener.accept() {
                 Ok((stream, peer)) => self.admit(stream, peer.ip(), now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -150,41 +156,46 @@ impl Server {
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
-                    // Mostly no descriptor is left. One of ours may be given up for the client that waits; if there is none,
-                    // trying again at once would only spin.
-                    if !self.evict() {
-                        self.accepting = Accepting::Refused(now + ACCEPT_PAUSE);
-                        if !std::mem::replace(&mut self.refused, true) {
-                            log::warn!("health: cannot accept connections: {error}");
-                        }
-                    }
+                    self.make_room(accepted, &error, now);
                     return;
                 }
             }
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, client: IpAddr, now: Instant) {
-        if self.connections.iter().all(Option::is_some) {
-            self.evict();
+    /// After an `accept` that failed, mostly because no descriptor is left: gives up a connection for the client that waits.
+    fn make_room(&mut self, accepted: usize, error: &io::Error, now: Instant) {
+        if accepted > 0 {
+            // Without a descriptor it fails even if no client is left waiting.
+            self.accepting = Accepting::Refused(now);
+            return;
         }
-        let Some(place) = self.connections.iter().position(Option::is_none) else { return };
-        let mut connection = Connection::new(stream, client, now);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(connection.stream(), Token(place), interest).is_ok() {
-            self.connections[place] = Some(connection);
+        let victim =
+            self.victim().and_then(|place| self.connections[place].take_if(|victim| victim.age(now) >= ACCEPT_PAUSE));
+        if victim.is_none() {
+            self.accepting = Accepting::Refused(now + ACCEPT_PAUSE);
+            if !std::mem::replace(&mut self.refused, true) {
+                log::warn!("health: cannot accept connections: {error}");
+            }
         }
     }
 
-    /// Closes the connection nearest to its deadline of the client that holds most; false when there is none.
-    fn evict(&mut self) -> bool {
-        let open = || self.connections.iter().flatten();
-        let held_by = |client| open().filter(|connection| connection.client == client).count();
-        let victim = (0..CONNECTIONS_MAX)
-            .filter_map(|place| self.connections[place].as_ref().map(|connection| (place, connection)))
+    fn admit(&mut self, stream: TcpStream, client: IpAddr, now: Instant) {
+        let free = self.connections.iter().position(Option::is_none);
+        let Some(place) = free.or_else(|| self.victim()) else { return };
+        let mut connection = Connection::new(stream, client, now);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self.poll.registry().register(connection.stream(), Token(place), interest);
+        self.connections[place] = registered.is_ok().then_some(connection);
+    }
+
+    /// Of the client that holds most connections, the one nearest to its deadline; `None` when there is none.
+    fn victim(&self) -> Option<usize> {
+        let open = || self.connections.iter().enumerate().filter_map(|(place, open)| Some((place, open.as_ref()?)));
+        let held_by = |client| open().filter(|(_, connection)| connection.client == client).count();
+        open()
             .max_by_key(|(_, connection)| (held_by(connection.client), Reverse(connection.deadline)))
-            .map(|(place, _)| place);
-        victim.is_some_and(|place| self.connections[place].take().is_some())
+            .map(|(place, _)| place)
     }
 
     /// Gives every connection that is ready one step.
