@@ -66,7 +66,7 @@ impl fmt::Display for StatusLine<'_> {
         write!(f, "status at {}: ", Utc(*at))?;
         write!(
             f,
-            "lots {} active, {} queued, {} completed; machines {}/{} busy, {} blocked; orders {} accepted, {} rejected; ",
+            "lots {} active, {} queued, {} done; machines {}/{} busy, {} blocked; orders {} accepted, {} rejected; ",
             counts.active_lots,
             counts.queued_lots,
             counts.completed_lots,
