@@ -11,6 +11,7 @@
 //!  any stage ── wrong frame, wrong correlation id, time-out, refusal ──► an error: the owner drops the connection
 //! ```
 
+use super::decode;
 use super::error::{Api, Expected, Failure};
 use super::frame::Frames;
 use super::sasl::{Exchange, Step};
@@ -53,6 +54,8 @@ impl Answer {
         if self.api.0 != R::KEY {
             return Err(garbled(self.api, &format_args!("taken for one to {}", Api(R::KEY))));
         }
+        let key = ApiKey::try_from(R::KEY).map_err(|()| garbled(self.api, &"unknown request"))?;
+        decode::check(key, self.version, &self.body).map_err(|error| garbled(self.api, &error))?;
         R::Response::decode(&mut self.body, self.version).map_err(|error| garbled(self.api, &error))
     }
 }

@@ -26,6 +26,7 @@ pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod consumer;
+mod decode;
 pub mod deflate;
 pub mod driver;
 pub mod error;

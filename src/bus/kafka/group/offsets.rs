@@ -114,6 +114,9 @@ impl Offsets {
         let listed = answer.groups.iter().flat_map(|group| &group.topics).flat_map(|topic| &topic.partitions);
         let listed = listed.map(|p| (p.partition_index, p.committed_offset, p.committed_leader_epoch, p.error_code));
         let mut error_code = answer.groups.iter().map(|group| group.error_code).fold(answer.error_code, first);
+        if error_code != 0 {
+            return error_code;
+        }
         for (partition, offset, leader_epoch, code) in single.chain(listed) {
             let Some(progress) = self.partitions.get_mut(&partition) else { continue };
             if code != 0 {

@@ -1,5 +1,6 @@
 //! What members of a classic group tell each other, in the Java client's format (`ConsumerProtocolSubscription`, `…Assignment`).
 
+use super::super::decode;
 use super::assign::{Assignment, Member};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicName};
@@ -36,6 +37,7 @@ pub(super) fn encode_subscription(topic: &str, owned: &[i32], generation: i32) -
 /// The bytes are not in the format.
 pub(super) fn decode_subscription(bytes: &Bytes) -> Result<Member, String> {
     let (version, mut bytes) = versioned(bytes)?;
+    decode::check_message(&decode::SUBSCRIPTION, version, &bytes)?;
     let subscription = ConsumerProtocolSubscription::decode(&mut bytes, version).map_err(|error| error.to_string())?;
     let mut generation = subscription.generation_id;
     if let Some(user_data) = subscription.user_data.filter(|user_data| generation < 0 && user_data.len() == 4) {
@@ -76,6 +78,7 @@ pub(super) fn decode_assignment(bytes: &Bytes, topic: &str) -> Result<Vec<i32>, 
         return Ok(Vec::new());
     }
     let (version, mut bytes) = versioned(bytes)?;
+    decode::check_message(&decode::ASSIGNMENT_OF_LEADER, version, &bytes)?;
     let assignment = ConsumerProtocolAssignment::decode(&mut bytes, version).map_err(|error| error.to_string())?;
     let ours = assignment.assigned_partitions.into_iter().filter(|assigned| assigned.topic.0.as_str() == topic);
     let mut partitions: Vec<i32> = ours.flat_map(|assigned| assigned.partitions).collect();
@@ -98,4 +101,48 @@ fn versioned(bytes: &Bytes) -> Result<(i16, Bytes), String> {
         return Err(format!("version {version}"));
     }
     Ok((version.min(VERSION_READ_MAX), bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_subscription_comes_back_and_an_old_or_later_version_is_read_as_far_as_it_is_known() {
+        let bytes = encode_subscription("orders", &[1, 2], 7).unwrap();
+        let member = decode_subscription(&bytes).unwrap();
+        assert_eq!((member.topics, member.generation), (vec!["orders".to_owned()], 7));
+        assert_eq!(member.owned, [("orders".to_owned(), 1), ("orders".to_owned(), 2)]);
+        // Before 3.2 the Java client has the generation in its user data, in version 1.
+        let mut old = bytes.to_vec();
+        old[1] = 1;
+        assert_eq!(decode_subscription(&old.into()).unwrap().generation, 7);
+        let mut later = bytes.to_vec();
+        later[1] = 9;
+        later.extend([0xff, 0xff, 1, 2, 3]);
+        assert_eq!(decode_subscription(&later.into()).unwrap().generation, 7);
+    }
+
+    #[test]
+    fn an_assignment_comes_back_as_far_as_it_is_of_our_topic() {
+        let assignment = [("orders".to_owned(), vec![3, 1]), ("other".to_owned(), vec![0])].into_iter().collect();
+        let bytes = encode_assignment(&assignment).unwrap();
+        assert_eq!(decode_assignment(&bytes, "orders").unwrap(), [1, 3]);
+        assert_eq!(decode_assignment(&Bytes::new(), "orders").unwrap(), [0; 0]);
+    }
+
+    #[test]
+    fn a_member_that_announces_more_than_it_sends_is_refused() {
+        let error = decode_subscription(&Bytes::from_static(&[0, 1, 0x7f, 0xff, 0xff, 0xff])).unwrap_err();
+        assert_eq!(error, "topics: 2147483647 elements in 0 bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_another_member_panic(bytes: Vec<u8>) {
+            let bytes = Bytes::from(bytes);
+            let _ = (decode_subscription(&bytes), decode_assignment(&bytes, "orders"));
+        }
+    }
 }

@@ -1,0 +1,222 @@
+//! A broker for tests: it answers as a real one does, except where its script says otherwise.
+//!
+//! ```text
+//!   script: [(Produce, Fail(NOT_LEADER)), (Produce, ServeAndCut), …]     the n-th request of an API takes the n-th row of that API
+//!                               │
+//!   bytes in ──► Session ──► Broker ──► Logs, Coordinator ──► bytes out, each with the delay it has
+//! ```
+//!
+//! It is plain state. [`sim`] puts it behind a network whose time is invented and whose connections are cut at a given byte;
+//! [`tcp`] puts it behind a socket, on a thread.
+
+pub(crate) mod logs;
+mod serve;
+pub(crate) mod sim;
+pub(crate) mod tcp;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable as _, Encodable as _};
+use logs::Log;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What is done about a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Act {
+    /// What a real broker does.
+    Serve,
+    /// Nothing but an answer with this error code.
+    Fail(i16),
+    /// As `Serve`, and the answer comes so much later.
+    Delay(Duration),
+    /// As `Serve`, and the connection is closed instead of an answer.
+    ServeAndCut,
+    /// The connection is closed.
+    Cut,
+    /// As `Serve`, and the connection is closed after half of the answer.
+    HalfAnswer,
+    /// Nothing, ever: the connection is frozen.
+    Silence,
+    /// As `Serve`, under another correlation id.
+    WrongCorrelation,
+    /// An answer that announces this length.
+    Length(i32),
+    /// An answer with this body.
+    Body(&'static [u8]),
+}
+
+/// The n-th request of an API takes the n-th row of that API; what has no row is served.
+pub(crate) type Script<'a> = &'a [(ApiKey, Act)];
+
+/// The state of one broker, which is the whole cluster.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    /// Where clients are told that it is.
+    pub(crate) address: (String, u16),
+    /// Topics by name.
+    pub(crate) topics: BTreeMap<String, Topic>,
+    /// The highest version it knows of an API, where that is not the codec's; below 0: it does not know the API.
+    pub(crate) version_max: BTreeMap<i16, i16>,
+    /// Requests that came, by API.
+    pub(crate) requests: BTreeMap<i16, usize>,
+    script: Vec<(ApiKey, Act)>,
+    coordinator: serve::Coordinator,
+    producers: i64,
+}
+
+/// A topic.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    /// Its id.
+    pub(crate) id: Uuid,
+    /// Its partitions.
+    pub(crate) logs: Vec<Log>,
+}
+
+/// A connection as the broker sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    inbound: Vec<u8>,
+    /// Nothing that comes is read any more.
+    dead: bool,
+}
+
+/// What comes of a request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// How much later than the request.
+    pub(crate) after: Duration,
+    /// What is sent.
+    pub(crate) bytes: Vec<u8>,
+    /// Whether the connection is closed then.
+    pub(crate) close: bool,
+}
+
+impl Broker {
+    /// A broker with these topics and numbers of partitions.
+    pub(crate) fn new(topics: &[(&str, usize)]) -> Self {
+        let topic = |(index, (name, partitions)): (usize, &(&str, usize))| {
+            let logs = (0..*partitions).map(|_| Log::default()).collect();
+            ((*name).to_owned(), Topic { id: Uuid::from_u128(index as u128 + 1), logs })
+        };
+        Self {
+            address: ("127.0.0.1".into(), 9092),
+            topics: topics.iter().enumerate().map(topic).collect(),
+            version_max: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            script: Vec::new(),
+            coordinator: serve::Coordinator::default(),
+            producers: 0,
+        }
+    }
+
+    /// With a script.
+    pub(crate) fn script(mut self, script: Script<'_>) -> Self {
+        self.script = script.to_vec();
+        self
+    }
+
+    /// Knowing only so much.
+    pub(crate) fn knowing(mut self, version_max: &[(ApiKey, i16)]) -> Self {
+        self.version_max = version_max.iter().map(|(api, version)| (*api as i16, *version)).collect();
+        self
+    }
+
+    /// As Kafka 0.11 was.
+    pub(crate) fn of_2017(self) -> Self {
+        use ApiKey::*;
+        self.knowing(&[
+            (Produce, 3),
+            (Fetch, 5),
+            (ListOffsets, 2),
+            (Metadata, 4),
+            (OffsetCommit, 3),
+            (OffsetFetch, 3),
+            (FindCoordinator, 1),
+            (JoinGroup, 2),
+            (Heartbeat, 1),
+            (LeaveGroup, 1),
+            (SyncGroup, 1),
+            (ApiVersions, 1),
+            (InitProducerId, 0),
+            (ConsumerGroupHeartbeat, -1),
+        ])
+    }
+
+    /// Without the group protocol of KIP-848.
+    pub(crate) fn classic(self) -> Self {
+        self.knowing(&[(ApiKey::ConsumerGroupHeartbeat, -1)])
+    }
+
+    /// How many requests of an API came.
+    pub(crate) fn count(&self, api: ApiKey) -> usize {
+        self.requests.get(&(api as i16)).copied().unwrap_or(0)
+    }
+
+    /// Whether every row of the script has been played.
+    pub(crate) fn is_played(&self) -> bool {
+        self.script.is_empty()
+    }
+
+    /// The offset that a group has committed.
+    pub(crate) fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.coordinator.committed(topic, partition)
+    }
+
+    /// Takes bytes of a connection; gives what comes of the requests that are whole with them.
+    pub(crate) fn receive(&mut self, session: &mut Session, bytes: &[u8]) -> Vec<Reply> {
+        session.inbound.extend_from_slice(bytes);
+        let mut replies = Vec::new();
+        while !session.dead {
+            let Some(length) = session.inbound.first_chunk().map(|length| u32::from_be_bytes(*length) as usize) else {
+                break;
+            };
+            let Some(frame) = session.inbound.get(4..4 + length) else { break };
+            let frame = Bytes::copy_from_slice(frame);
+            session.inbound.drain(..4 + length);
+            let reply = self.act(frame);
+            session.dead = reply.as_ref().is_none_or(|reply| reply.close);
+            replies.extend(reply);
+        }
+        replies
+    }
+
+    fn act(&mut self, mut frame: Bytes) -> Option<Reply> {
+        let key = i16::from_be_bytes(*frame.first_chunk().unwrap());
+        let api = ApiKey::try_from(key).unwrap();
+        let version = i16::from_be_bytes(*frame[2..].first_chunk().unwrap());
+        let header = RequestHeader::decode(&mut frame, api.request_header_version(version)).unwrap();
+        *self.requests.entry(key).or_default() += 1;
+        let row = self.script.iter().position(|(scripted, _)| *scripted == api);
+        let act = row.map_or(Act::Serve, |row| self.script.remove(row).1);
+
+        let error = if let Act::Fail(code) = act { code } else { 0 };
+        let closes = matches!(act, Act::ServeAndCut | Act::Cut | Act::HalfAnswer);
+        let (body, mut after) = match act {
+            Act::Cut => (BytesMut::new(), Duration::ZERO),
+            Act::Silence => return None,
+            _ => self.serve(api, version, frame, error)?,
+        };
+        let correlation_id = header.correlation_id + i32::from(act == Act::WrongCorrelation);
+        // Version 3 of ApiVersions is answered in version 0 by a broker that does not know it.
+        let answered = if api == ApiKey::ApiVersions { 0 } else { api.response_header_version(version) };
+        let mut payload = BytesMut::new();
+        ResponseHeader::default().with_correlation_id(correlation_id).encode(&mut payload, answered).unwrap();
+        payload.extend_from_slice(if let Act::Body(body) = act { body } else { &body });
+        let length = if let Act::Length(length) = act { length } else { payload.len() as i32 };
+        let mut bytes = BytesMut::new();
+        bytes.put_i32(length);
+        bytes.extend_from_slice(&payload);
+        let sent = match act {
+            Act::ServeAndCut | Act::Cut => 0,
+            Act::HalfAnswer => bytes.len() / 2,
+            _ => bytes.len(),
+        };
+        if let Act::Delay(delay) = act {
+            after += delay;
+        }
+        Some(Reply { after, bytes: bytes[..sent].to_vec(), close: closes })
+    }
+}
