@@ -10,7 +10,7 @@ use mokasim::bus::classic::Classic;
 use mokasim::bus::murmur2::partition_for;
 use mokasim::bus::{Bus, Incoming, Taken};
 use mokasim::clock;
-use mokasim::config::{Compression, Kafka};
+use mokasim::config::{self, Compression, Kafka, Overrides};
 use mokasim::units::SimTime;
 use mokasim::wire::{ORDER_BYTES_MAX, Record, TopicId, Topics};
 use std::collections::BTreeMap;
@@ -41,6 +41,7 @@ fn settings(cluster: &Cluster, test: &str) -> Kafka {
             events: format!("{test}.events"),
             rejected: format!("{test}.rejected"),
         },
+        ..config::load(None, &|_| None, &Overrides::default()).unwrap().kafka
     }
 }
 

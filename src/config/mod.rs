@@ -6,6 +6,7 @@ mod problem;
 mod reader;
 mod rules;
 mod sections;
+mod security;
 mod signals;
 mod source;
 mod stages;
@@ -13,6 +14,7 @@ mod stages;
 pub use problem::Problem;
 pub use source::{BUILT_IN, Source};
 
+use crate::bus::kafka::security::Security;
 use crate::factory::plan::Plan;
 use crate::wire::Topics;
 use environment::Environment;
@@ -27,12 +29,13 @@ use std::time::Duration;
 pub const CONFIG_PATH: &str = "CONFIG_PATH";
 
 /// The environment variables, for the manual.
-pub const VARIABLES: [(&str, &str); 5] = [
+pub const VARIABLES: [(&str, &str); 6] = [
     (CONFIG_PATH, "configuration file; --config comes before it"),
     ("MOKAMETRICS_API_KEY", "key of the external API, instead of api.api_key"),
     ("ENABLE_API", "true or false, instead of api.enable_api"),
     ("HEALTH_CHECK_PORT", "instead of health_check.port"),
     ("KAFKA_BOOTSTRAP_SERVERS", "instead of kafka.bootstrap_servers; --broker comes before it"),
+    (security::PASSWORD, "password of kafka.security, instead of its sasl_password_file"),
 ];
 
 /// What flags set: it comes before environment and file.
@@ -125,8 +128,14 @@ impl Config {
 pub struct Kafka {
     /// `bootstrap_servers`, `HOST:PORT` each. Empty: the spool is the bus.
     pub bootstrap_servers: Vec<String>,
+    /// `client`
+    pub client: KafkaClient,
     /// `group_id`
     pub group_id: String,
+    /// `group_instance_id`, of a static member.
+    pub group_instance_id: Option<String>,
+    /// `session_timeout_ms`
+    pub session_timeout: Duration,
     /// `auto_offset_reset`: start at the earliest order where the group has no offset, else at the latest.
     pub from_earliest: bool,
     /// `batch_size`, bytes
@@ -139,6 +148,19 @@ pub struct Kafka {
     pub buffer_bytes: usize,
     /// `[kafka.topics]`
     pub topics: Topics,
+    /// `[kafka.security]`
+    pub security: Security,
+}
+
+/// `client`: who speaks to Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KafkaClient {
+    /// `auto`: the native client, and for a broker too old for it the classic one.
+    Auto,
+    /// `native`: our own, for brokers from 0.11 on.
+    Native,
+    /// `classic`: the `kafka` crate, for brokers up to 3.9.
+    Classic,
 }
 
 /// `compression_type`

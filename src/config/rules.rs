@@ -1,11 +1,12 @@
 //! What a single value must be: one rule for each kind of value, with the words that say so.
 
-use super::{Compression, Speed};
+use super::{Compression, KafkaClient, Speed};
 use crate::units::Span;
 use log::LevelFilter;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use toml::de::DeValue;
 
 type Parse<T> = dyn Fn(&DeValue<'_>) -> Option<T>;
@@ -109,6 +110,17 @@ pub(super) fn secret() -> Rule<String> {
     Rule { secret: true, ..any_text() }
 }
 
+/// A password: one line, which problems do not quote.
+pub(super) fn password() -> Rule<String> {
+    let is_password = |text: &str| !text.is_empty() && !text.contains(char::is_control);
+    Rule { secret: true, ..text("one line without control characters", is_password) }
+}
+
+/// The path of a file.
+pub(super) fn file() -> Rule<PathBuf> {
+    text("the path of a file", |path| !path.is_empty()).map(PathBuf::from)
+}
+
 /// A text that goes onto the wire.
 pub(super) fn name() -> Rule<String> {
     text(NAME, is_name)
@@ -157,6 +169,11 @@ pub(super) fn speed() -> Rule<Speed> {
         DeValue::String(text) => text.parse().ok(),
         value => as_number(value).and_then(Speed::times),
     })
+}
+
+/// `client`
+pub(super) fn client() -> Rule<KafkaClient> {
+    word(&[("auto", KafkaClient::Auto), ("native", KafkaClient::Native), ("classic", KafkaClient::Classic)])
 }
 
 /// `compression_type`

@@ -4,7 +4,9 @@ use super::environment::Environment;
 use super::problem::Problems;
 use super::reader::{Item, Section};
 use super::rules::{self, integer, number, seconds};
-use super::{Api, Config, HealthCheck, Kafka, Log, Secret, Simulation, Spool, plan, stages};
+use super::{
+    Api, Compression, Config, HealthCheck, Kafka, KafkaClient, Log, Secret, Simulation, Spool, plan, security, stages,
+};
 use crate::factory::Factory;
 use crate::factory::plan::{Capacity, Plan};
 use crate::wire::Topics;
@@ -30,15 +32,38 @@ fn kafka(section: &mut Section<'_, '_>, environment: &Environment<'_>, stages: &
     let servers = rules::servers();
     let in_file = section.read("bootstrap_servers", &servers);
     let in_environment = environment.read("KAFKA_BOOTSTRAP_SERVERS", &servers, section.problems);
-    Kafka {
+    let kafka = Kafka {
         bootstrap_servers: in_environment.unwrap_or(in_file),
+        client: section.read("client", &rules::client()),
         group_id: section.read("group_id", &rules::name()),
+        group_instance_id: section.optional("group_instance_id", &rules::name()),
+        session_timeout: Duration::from_millis(section.read("session_timeout_ms", &integer(6_000..=1_800_000))),
         from_earliest: section.read("auto_offset_reset", &rules::word(&[("earliest", true), ("latest", false)])),
         batch_size: section.read("batch_size", &integer(1..=16 << 20)),
         linger: Duration::from_millis(section.read("linger_ms", &integer(0..=60_000))),
         compression: section.read("compression_type", &rules::compression()),
         buffer_bytes: section.read("buffer_bytes", &integer(1 << 20..=u32::MAX as usize)),
         topics: section.table("topics", |section| topics(section, stages)),
+        security: section.table("security", |section| security::read(section, environment)),
+    };
+    if kafka.client == KafkaClient::Classic {
+        refuse_what_classic_lacks(section, &kafka);
+    }
+    kafka
+}
+
+/// Reports what is asked for and only the native client has.
+fn refuse_what_classic_lacks(section: &mut Section<'_, '_>, kafka: &Kafka) {
+    let is_secured = kafka.security.tls.is_some() || kafka.security.sasl.is_some();
+    let lacks = [
+        (is_secured, "TLS and SASL"),
+        (kafka.group_instance_id.is_some(), "group_instance_id"),
+        (matches!(kafka.compression, Compression::Lz4), "lz4"),
+        (matches!(kafka.compression, Compression::Zstd), "zstd"),
+    ];
+    let Some(client) = section.own_child("client") else { return };
+    for (_, what) in lacks.into_iter().filter(|(is_wanted, _)| *is_wanted) {
+        client.unexpected(&format!("\"auto\" or \"native\", as the classic client has no {what}"), section.problems);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `config.toml`: what it amounts to, and the line that each mistake gets.
 
+mod kafka;
 mod mutations;
 mod problems;
 mod stage_problems;

@@ -1,6 +1,7 @@
 //! The adapter's own side, with the test in the place of the thread.
 
 use super::*;
+use crate::config;
 use crate::units::SimTime;
 use crate::wire::{TopicId, Topics};
 
@@ -21,6 +22,7 @@ fn settings() -> Kafka {
             events: "events".into(),
             rejected: "rejected".into(),
         },
+        ..config::load(None, &|_| None, &config::Overrides::default()).unwrap().kafka
     }
 }
 
