@@ -1,5 +1,6 @@
 //! What `mokasim check` prints of a configuration.
 
+use crate::bus::kafka::security::Sasl;
 use crate::config::{Config, Speed};
 
 /// What the configuration amounts to: plants and machines, where orders come from and records go to.
@@ -35,7 +36,11 @@ fn bus(config: &Config) -> String {
     if servers.is_empty() {
         format!("spool in {}, at most {}", config.spool.dir.display(), mebibytes(config.spool.max_bytes))
     } else {
-        format!("Kafka at {}, group {}", servers.join(", "), config.kafka.group_id)
+        let (kafka, security) = (&config.kafka, &config.kafka.security);
+        let tls = security.tls.as_ref().map_or("", |_| ", by TLS");
+        let user = |sasl: &Sasl| format!(", as {} by {}", sasl.username, sasl.mechanism.as_str());
+        let user = security.sasl.as_ref().map(user).unwrap_or_default();
+        format!("Kafka at {}{tls}{user}, group {}", servers.join(", "), kafka.group_id)
     }
 }
 
@@ -107,6 +112,24 @@ Speed      1x, ticks of 100 ms, seed drawn at the start
         );
         assert_eq!(report(&config), expected);
     }
+
+    #[test]
+    fn the_way_to_a_secured_broker_is_told_without_the_password() {
+        let text = "
+            kafka.bootstrap_servers = 'a:1'
+            [kafka.security]
+            security_protocol = 'SASL_SSL'
+            sasl_mechanism = 'SCRAM-SHA-512'
+            sasl_username = 'moka'
+        ";
+        let source = Source { name: "config.toml".into(), text: text.into() };
+        let password = |name: &str| (name == "MOKAMETRICS_KAFKA_PASSWORD").then(|| "hunter2".to_owned());
+        let report = report(&load(Some(&source), &password, &Overrides::default()).unwrap());
+        let line = "Bus        Kafka at a:1, by TLS, as moka by SCRAM-SHA-512, group coffeemek-simulator";
+        assert!(report.lines().any(|other| other == line), "{report}");
+        assert!(!report.contains("hunter2"));
+    }
+
     #[test]
     fn brokers_and_the_api_are_named_and_its_key_is_not() {
         let text = "kafka.bootstrap_servers = 'a:1,b:2'\n[api]\nenable_api = true\nendpoint_url = 'http://c:3'\napi_key = 'hunter2'";

@@ -11,7 +11,6 @@ use super::kafka::fetched::Verdict;
 use super::kafka::group::GroupSettings;
 use super::kafka::inflate::Codec;
 use super::kafka::producer::{self, Producer, ProducerSettings};
-use super::kafka::security::Security;
 use super::kafka::settings::Settings;
 use super::outbox::Outbox;
 use super::{Bus, Full, Incoming, Position, Status, Taken};
@@ -40,12 +39,9 @@ impl Native {
     /// A client that has not tried to connect yet; `consumes` says whether it reads orders.
     ///
     /// # Errors
-    /// An address that is none, or a file of `security` that is of no use: which, and why.
-    pub fn open(config: &Kafka, security: Security, consumes: bool, now: Instant) -> Result<Self, String> {
-        let bootstrap = config.bootstrap_servers.iter().map(|server| server.parse()).collect::<Result<_, _>>()?;
-        let mut settings = Settings::new(bootstrap);
-        settings.security = security;
-        settings.jitter_seed = u64::from(std::process::id());
+    /// As [`settings`], or a file of `[kafka.security]` that is of no use: which, and why.
+    pub fn open(config: &Kafka, consumes: bool, now: Instant) -> Result<Self, String> {
+        let settings = settings(config)?;
         let producer_bytes = (config.buffer_bytes / 2).min(PRODUCER_BYTES_MAX);
         let producer = ProducerSettings {
             batch_bytes: config.batch_size,
@@ -55,7 +51,12 @@ impl Native {
         };
         let outputs = config.topics.outputs();
         let fetch = FetchSettings { from_earliest: config.from_earliest, ..FetchSettings::default() };
-        let consumer = || Consumer::new(GroupSettings::new(&config.group_id, &config.topics.orders), fetch, &settings);
+        let group = GroupSettings {
+            instance_id: config.group_instance_id.clone(),
+            session_timeout: config.session_timeout,
+            ..GroupSettings::new(&config.group_id, &config.topics.orders)
+        };
+        let consumer = || Consumer::new(group, fetch, &settings);
         Ok(Self {
             producer: Producer::new(producer, outputs.map(|(name, _)| name), now),
             consumer: consumes.then(consumer),
@@ -147,6 +148,15 @@ impl Bus for Native {
             consumer.is_closed()
         })
     }
+}
+
+/// What the configuration says to a client.
+///
+/// # Errors
+/// An address that is none.
+pub fn settings(config: &Kafka) -> Result<Settings, String> {
+    let bootstrap = config.bootstrap_servers.iter().map(|server| server.parse()).collect::<Result<_, _>>()?;
+    Ok(Settings { security: config.security.clone(), jitter_seed: std::process::id().into(), ..Settings::new(bootstrap) })
 }
 
 fn push(producer: &mut Producer, record: &Record<'_>) -> Result<(), producer::Full> {

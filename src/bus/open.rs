@@ -1,7 +1,6 @@
 //! Which adapter the configuration asks for.
 
 use super::Bus;
-use super::kafka::security::Security;
 use super::native::Native;
 use super::spool::{Spool, SpoolError};
 use crate::clock;
@@ -14,7 +13,7 @@ use crate::error::{Exit, Failure};
 /// An address of a broker that is none; the spool's folder is in use or cannot be written. A broker that is away is no error: it may come.
 pub fn open(config: &Config, consumes: bool) -> Result<Box<dyn Bus>, Failure> {
     if !config.kafka.bootstrap_servers.is_empty() {
-        let native = Native::open(&config.kafka, Security::default(), consumes, clock::now());
+        let native = Native::open(&config.kafka, consumes, clock::now());
         return Ok(Box::new(native.map_err(|problem| Failure::new(Exit::Config, problem))?));
     }
     let memory_bytes_max = config.kafka.buffer_bytes;

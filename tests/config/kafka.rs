@@ -11,6 +11,7 @@ const SASL: &str =
     "[kafka.security]\nsecurity_protocol = 'SASL_PLAINTEXT'\nsasl_mechanism = 'SCRAM-SHA-512'\nsasl_username = 'moka'\n";
 
 /// The security of `text` where the environment has a password.
+#[expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 fn security(text: &str) -> Security {
     load_with(text, &[("MOKAMETRICS_KAFKA_PASSWORD", "hunter2")], &Overrides::default()).unwrap().kafka.security
 }
@@ -18,10 +19,10 @@ fn security(text: &str) -> Security {
 /// As [`assert_problems`], of a file that may be named `{dir}` in it.
 #[track_caller]
 fn assert_file_problems(dir: &Path, text: &str, expected: &[&str]) {
-    let dir = dir.to_str().unwrap();
-    let expected: Vec<_> = expected.iter().map(|line| line.replace("{dir}", dir)).collect();
+    let dir = dir.display().to_string();
+    let expected: Vec<_> = expected.iter().map(|line| line.replace("{dir}", &dir)).collect();
     let expected: Vec<_> = expected.iter().map(String::as_str).collect();
-    assert_problems(&text.replace("{dir}", dir), &expected);
+    assert_problems(&text.replace("{dir}", &dir), &expected);
 }
 
 #[test]
