@@ -80,6 +80,9 @@ pub struct RunArgs {
     /// Folder of the spool, instead of spool.dir; without --broker, the spool is used whatever the configuration says
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Play this plant alone, in a consumer group of its own, GROUP_ID-NAME; orders for other plants are left to other instances
+    #[arg(long, value_name = "NAME")]
+    pub site: Option<String>,
     /// Simulated seconds a second, or max: as fast as the bus takes the records
     #[arg(long, value_name = "X|max")]
     pub speed: Option<Speed>,

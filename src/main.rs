@@ -39,6 +39,7 @@ fn run_factory(args: &RunArgs) -> Result<(), Failure> {
     let overrides = Overrides {
         bootstrap_servers: args.broker.clone(),
         data: args.data.clone(),
+        site: args.site.clone(),
         speed: args.speed,
         seed: args.seed,
         tick: args.tick,

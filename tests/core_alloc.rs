@@ -49,7 +49,7 @@ impl FullFactory {
             match self.factory.offer(self.now, &order, &mut self.out) {
                 Ok(_) => self.offered += 1,
                 Err(Refusal::Full) => break,
-                Err(Refusal::Duplicate) => panic!("{} is new", self.code),
+                Err(refusal) => panic!("{}: {refusal:?}", self.code),
             }
         }
         self.now = self.now + Span(100_000);

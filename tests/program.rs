@@ -8,6 +8,7 @@ mod program;
 mod wire_check;
 
 use program::{Place, QUICK, Running, topic_files, wait_for};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -89,6 +90,48 @@ fn the_same_seed_start_and_orders_give_the_same_bytes_at_every_tick_and_speed() 
         }
         assert_eq!(found.len(), expected.len());
     }
+}
+
+#[test]
+fn a_plant_played_alone_tells_the_story_it_tells_among_the_others() {
+    let place = Place::with_config(QUICK);
+    place.write("orders.jsonl", &orders());
+    let run = |dir: &str, site: &[&str]| {
+        let args = ["run", "--data", dir, "--orders", "orders.jsonl", "--seed", "7", "--start", START, "--speed", "max"];
+        place.run_ok(&[&args[..], &["--until-idle"], site].concat());
+        STAGES.map(|stage| place.topic(dir, &format!("coffeemek.telemetry.{stage}")))
+    };
+    let (all, alone) = (run("all", &[]), run("alone", &["--site", "Italia"]));
+    assert_eq!(check_spool(&place, "alone"), 6);
+    let run_ids = [&all, &alone].map(|run| run[0][0]["headers"]["run_id"].clone());
+    assert_ne!(run_ids[0], run_ids[1], "another world is another run");
+    for (all, alone) in all.into_iter().zip(alone) {
+        let here = |line: &Value| line["value"]["luogo"] == "Italia";
+        let without_run = |mut line: Value| {
+            line["headers"]["run_id"].take();
+            line
+        };
+        let expected: Vec<Value> = all.into_iter().filter(here).map(without_run).collect();
+        assert_eq!(alone.into_iter().map(without_run).collect::<Vec<_>>(), expected);
+    }
+    assert!(place.topic("alone", REJECTED).is_empty());
+}
+
+#[test]
+fn orders_for_plants_that_are_played_elsewhere_are_counted_and_left_alone() {
+    let place = Place::with_config(QUICK);
+    let factory = place.start(&["run", "--site", "Brasile", "--speed", "600"]);
+    assert!(factory.said().contains("plants: Brasile; 8 machines"), "{}", factory.said());
+    place.append(&format!("data/{ORDERS}.jsonl"), &(orders() + &order("L-x", "Atlantide", "alta", START)));
+    wait_for("the plant's own lots", || factory.health()["completed_lots"] == 6);
+    let health = factory.health();
+    assert_eq!((&health["elsewhere_orders"], &health["rejected_orders"]), (&12.into(), &1.into()));
+    assert!(factory.get("/metrics").1.contains("\nmokasim_orders_elsewhere_total 12\n"));
+
+    let unknown = place.run(&["run", "--site", "Italy"]);
+    assert_eq!(unknown.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert_eq!(said, "--site: Italy: expected one of Italia, Brasile, Vietnam: did you mean Italia?\n");
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub struct Overrides {
     pub bootstrap_servers: Vec<String>,
     /// Folder of the spool.
     pub data: Option<PathBuf>,
+    /// The one plant to play.
+    pub site: Option<String>,
     /// Speed.
     pub speed: Option<Speed>,
     /// Root of every draw.
@@ -72,7 +74,11 @@ pub fn load(
         sections::config(root, &Environment(environment))
     });
     config.lay_over(overrides);
-    problems.or(config)
+    let mut config = problems.or(config)?;
+    if let Some(site) = &overrides.site {
+        config.play_only(site).map_err(|problem| vec![problem])?;
+    }
+    Ok(config)
 }
 
 /// The whole configuration, checked.
@@ -103,6 +109,18 @@ impl Config {
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         sections::memory_bytes(&self.plan, &self.kafka)
+    }
+
+    /// Plays one plant alone, in a consumer group of its own: every order comes to each plant's group.
+    fn play_only(&mut self, name: &str) -> Result<(), Problem> {
+        let site = self.plan.site_by_name(name).ok_or_else(|| {
+            let names: Vec<&str> = self.plan.sites.iter().map(|site| &*site.name).collect();
+            let text = format!("{name}: expected one of {}{}", names.join(", "), reader::did_you_mean(name, &names));
+            Problem::new("--site", None, &text)
+        })?;
+        self.plan.play_only(site);
+        self.kafka.group_id = format!("{}-{name}", self.kafka.group_id);
+        Ok(())
     }
 
     fn lay_over(&mut self, overrides: &Overrides) {

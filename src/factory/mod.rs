@@ -60,6 +60,8 @@ pub enum Refusal {
     Duplicate,
     /// The factory holds as many lots as it may: offer it again later.
     Full,
+    /// The plant is played by another instance.
+    Elsewhere,
 }
 
 /// Counts that an observer may want, as of the last `advance`.
@@ -150,6 +152,9 @@ impl Factory {
     /// [`Refusal`]: nothing has changed and nothing was put out.
     pub fn offer(&mut self, at: SimTime, order: &Order<'_>, out: &mut Outputs) -> Result<LotId, Refusal> {
         debug_assert!(self.now <= at && at < self.next_due(), "advance to {at:?} first");
+        if !self.plan.site(order.site).is_played() {
+            return Err(Refusal::Elsewhere);
+        }
         let digest = Digest::new(self.plan.seed, &[order.code]);
         if self.codes.knows(digest) {
             return Err(Refusal::Duplicate);

@@ -51,7 +51,8 @@ pub struct Site {
     pub name: Box<str>,
     /// Name in the time-zone database: `Europe/Rome`.
     pub timezone: Box<str>,
-    /// How many machines each stage has here, in the order of `Plan::stages`; at least one each.
+    /// How many machines each stage has here, in the order of `Plan::stages`: at least one each; none at all where another
+    /// instance plays the plant.
     pub machines: Vec<u32>,
 }
 
@@ -213,6 +214,17 @@ impl Plan {
         (0u16..).zip(&self.sites).find(|(_, site)| *site.name == *name).map(|(id, _)| SiteId(id))
     }
 
+    /// Leaves the machines of one site alone: the others are played elsewhere.
+    pub fn play_only(&mut self, site: SiteId) {
+        let others = (0u16..).zip(&mut self.sites).filter(|(id, _)| *id != site.0);
+        others.for_each(|(_, site)| site.machines.fill(0));
+    }
+
+    /// The sites that are played here.
+    pub fn played_sites(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter().filter(|site| site.is_played())
+    }
+
     /// All machines of all sites.
     #[must_use]
     pub fn machines_total(&self) -> u32 {
@@ -225,6 +237,14 @@ impl Plan {
         const HOUR_MS: f64 = 3_600_000.0;
         let rates = self.stages.iter().zip(&self.site(site).machines);
         rates.map(|(stage, &machines)| f64::from(machines) * HOUR_MS / stage.work_ms_mean()).fold(f64::INFINITY, f64::min)
+    }
+}
+
+impl Site {
+    /// Whether it is played here, and not by another instance.
+    #[must_use]
+    pub fn is_played(&self) -> bool {
+        self.machines.iter().any(|machines| *machines > 0)
     }
 }
 

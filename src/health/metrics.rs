@@ -22,7 +22,7 @@ use Figure::{Counter, Gauge, Real};
 type Row = (&'static str, &'static str, fn(&Figures) -> Option<Figure>);
 
 /// `mokasim_` is put before every name and `_total` behind a counter's.
-const ROWS: [Row; 26] = [
+const ROWS: [Row; 27] = [
     ("uptime_seconds", "Time since the program started", |f| Some(Real(f.uptime_seconds))),
     ("simulated_time_seconds", "Simulated instant, since 1970", |f| Some(Real(f.snapshot.simulated_ms as f64 / 1000.0))),
     ("speed", "Simulated seconds a second; absent at full speed", |f| f.snapshot.speed.map(Real)),
@@ -37,6 +37,9 @@ const ROWS: [Row; 26] = [
     ("orders_accepted", "Orders accepted", |f| Some(Counter(f.snapshot.orders_accepted))),
     ("orders_rejected", "Orders rejected", |f| Some(Counter(f.snapshot.orders_rejected))),
     ("orders_skipped", "Orders delivered again and skipped", |f| Some(Counter(f.snapshot.orders_skipped))),
+    ("orders_elsewhere", "Orders left to the instances that play their plants", |f| {
+        Some(Counter(f.snapshot.orders_elsewhere))
+    }),
     ("consumer_lag_orders", "Orders not yet read; absent while unknown", |f| f.snapshot.consumer_lag.map(Gauge)),
     ("outbox_records", "Records not yet acknowledged", |f| Some(Gauge(f.snapshot.outbox_records))),
     ("outbox_bytes", "Memory of records not yet acknowledged", |f| Some(Gauge(f.snapshot.outbox_bytes))),

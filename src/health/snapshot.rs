@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub orders_rejected: u64,
     /// Orders delivered again and skipped.
     pub orders_skipped: u64,
+    /// Orders for plants that other instances play.
+    pub orders_elsewhere: u64,
     /// Whether intake waits for room.
     pub intake_paused: bool,
     /// Orders not yet read.

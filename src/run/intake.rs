@@ -21,6 +21,8 @@ pub(super) struct Counts {
     pub(super) rejected: u64,
     /// The same record came again.
     pub(super) skipped: u64,
+    /// Another instance plays their plant.
+    pub(super) elsewhere: u64,
 }
 
 /// An order that was not accepted, until its record is published.
@@ -73,7 +75,7 @@ impl Intake {
         taken
     }
 
-    /// Makes a lot of an order, or a rejection.
+    /// Makes a lot of an order, or a rejection, or leaves it to the instance that plays its plant.
     pub(super) fn take(&mut self, position: Position, order: Arrival<'_>) -> Taken {
         let Arrival { at, payload, plan, factory, outputs } = order;
         let rejection = match parse_order(payload, plan) {
@@ -84,6 +86,10 @@ impl Intake {
                     return Taken::Done;
                 }
                 Err(Refusal::Full) => return Taken::Later,
+                Err(Refusal::Elsewhere) => {
+                    self.counts.elsewhere += 1;
+                    return Taken::Done;
+                }
                 Err(Refusal::Duplicate) => Rejection::duplicate(&order.code),
             },
         };

@@ -251,6 +251,7 @@ impl Live {
                 orders_accepted: orders.accepted,
                 orders_rejected: orders.rejected,
                 orders_skipped: orders.skipped,
+                orders_elsewhere: orders.elsewhere,
                 intake_paused: self.intake_paused,
                 consumer_lag: bus.consumer_lag,
                 outbox_records: bus.outbox_records,
@@ -319,8 +320,8 @@ pub fn draw_seed() -> u64 {
 fn announce(config: &Config, identity: &Snapshot, start: SimTime, health: std::net::SocketAddr) {
     let plan = &config.plan;
     let speed = identity.speed.map_or("as fast as the bus takes the records".to_owned(), |speed| format!("at {speed}x"));
-    let (sites, machines) = (plan.sites.len(), plan.machines_total());
-    info!("factory of {sites} plants and {machines} machines, {speed}, simulated time starts at {}", Utc(start));
+    let (sites, machines) = (plan.played_sites().map(|site| &*site.name).collect::<Vec<_>>(), plan.machines_total());
+    info!("plants: {}; {machines} machines, {speed}, simulated time starts at {}", sites.join(", "), Utc(start));
     info!("seed {}, run {}", identity.seed, identity.run_id);
     info!("health at http://{health}/health, figures at http://{health}/metrics");
     if config.kafka.bootstrap_servers.is_empty() {

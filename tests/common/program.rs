@@ -60,7 +60,14 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mokasim"));
         command.args(args).current_dir(self.0.path()).env("HEALTH_CHECK_PORT", "0").stdin(Stdio::null());
-        for name in ["CONFIG_PATH", "MOKAMETRICS_API_KEY", "ENABLE_API", "KAFKA_BOOTSTRAP_SERVERS", "NO_COLOR"] {
+        for name in [
+            "CONFIG_PATH",
+            "MOKAMETRICS_API_KEY",
+            "ENABLE_API",
+            "KAFKA_BOOTSTRAP_SERVERS",
+            "MOKAMETRICS_KAFKA_PASSWORD",
+            "NO_COLOR",
+        ] {
             command.env_remove(name);
         }
         command

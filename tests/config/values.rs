@@ -173,6 +173,7 @@ fn flags_come_before_the_environment_and_it_before_the_file() {
     let flags = Overrides {
         bootstrap_servers: vec![config::server("flag:1").unwrap()],
         data: Some("flag".into()),
+        site: None,
         speed: Some(Speed::Max),
         seed: Some(7),
         tick: Some(config::tick("1000").unwrap()),
@@ -200,6 +201,16 @@ fn flags_come_before_the_environment_and_it_before_the_file() {
     let empty = variables.map(|(name, _)| (name, ""));
     let unset = load_with(text, &empty, &Overrides::default()).unwrap();
     assert_eq!(format!("{unset:?}"), format!("{:?}", load(text).unwrap()), "an empty variable is none");
+}
+
+#[test]
+fn a_plant_played_alone_keeps_its_row_and_gets_a_group_of_its_own() {
+    let flags = Overrides { site: Some("Vietnam".into()), ..Overrides::default() };
+    let config = load_with("kafka.group_id = 'mine'", &[], &flags).unwrap();
+    let machines: Vec<u32> = config.plan.sites.iter().map(|site| site.machines.iter().sum()).collect();
+    assert_eq!(machines, [0, 0, 11]);
+    assert_eq!(config.plan.played_sites().map(|site| &*site.name).collect::<Vec<_>>(), ["Vietnam"]);
+    assert_eq!(config.kafka.group_id, "mine-Vietnam");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::world::*;
 use mokasim::factory::outputs::{Output, Outputs, What};
 use mokasim::factory::plan::Plan;
-use mokasim::units::{Priority, SimTime, Span};
+use mokasim::units::{Priority, SimTime, SiteId, Span};
 use proptest::prelude::*;
 
 /// Panics at the first output that differs.
@@ -68,7 +68,7 @@ fn an_idle_factory_has_nothing_due() {
 #[test]
 fn the_fingerprint_knows_every_field_and_the_start() {
     let plan = shipped(1);
-    let mut others: Vec<Plan> = (0..12).map(|_| plan.clone()).collect();
+    let mut others: Vec<Plan> = (0..13).map(|_| plan.clone()).collect();
     others[0].seed = 2;
     others[1].priority_processing = false;
     others[2].block_probability = 0.06;
@@ -81,10 +81,11 @@ fn the_fingerprint_knows_every_field_and_the_start() {
     others[9].stages[3].block_reasons[1].maintenance = true;
     others[10].sites.swap(0, 1);
     others[11].stages[1].duration.min = Span(1);
+    others[12].play_only(SiteId(1));
     let mut seen: Vec<u64> = others.iter().map(|plan| plan.fingerprint(START)).collect();
     seen.extend([plan.fingerprint(START), plan.fingerprint(START + Span(1))]);
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen.len(), 14);
+    assert_eq!(seen.len(), 15);
     assert_eq!(plan.fingerprint(START), plan.clone().fingerprint(START));
 }

@@ -55,6 +55,7 @@ pub(crate) fn snapshot() -> Snapshot {
         orders_accepted: 9,
         orders_rejected: 10,
         orders_skipped: 11,
+        orders_elsewhere: 23,
         intake_paused: true,
         consumer_lag: Some(12),
         outbox_records: 13,
