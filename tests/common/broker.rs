@@ -23,6 +23,7 @@ pub(crate) struct Cluster {
 /// A record as the independent client saw it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Received {
+    pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) timestamp: i64,
@@ -36,6 +37,9 @@ pub(crate) struct Received {
 pub(crate) struct ToSend {
     pub(crate) key: Option<String>,
     pub(crate) value: String,
+    /// The value, where it is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<Vec<u8>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) partition: Option<i32>,
 }
@@ -77,9 +81,9 @@ impl Cluster {
         self.client("produce", topic, settings, &lines);
     }
 
-    /// Every record of the topic, as the independent client reads it: in order within each partition.
-    pub(crate) fn consume(&self, topic: &str, settings: &[&str]) -> Vec<Received> {
-        let lines = self.client("consume", topic, settings, "");
+    /// Every record of the topics, several by comma, as the independent client reads it: in order within each partition.
+    pub(crate) fn consume(&self, topics: &str, settings: &[&str]) -> Vec<Received> {
+        let lines = self.client("consume", topics, settings, "");
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

@@ -1,8 +1,8 @@
 """An independent Kafka client for tests: librdkafka by confluent-kafka, records as JSON lines.
 
-  client.py produce BOOTSTRAP TOPIC [KEY=VALUE]...   sends {"key", "value", "partition"?, "headers"?} lines of standard input;
-                                                     with transactional.id, in one transaction
-  client.py consume BOOTSTRAP TOPIC [KEY=VALUE]...   prints every record of the topic, up to its end
+  client.py produce BOOTSTRAP TOPIC [KEY=VALUE]...   sends {"key", "value" or "bytes", "partition"?, "headers"?} lines of
+                                                     standard input; with transactional.id, in one transaction
+  client.py consume BOOTSTRAP TOPICS [KEY=VALUE]...  prints every record of the topics (several by comma), up to their ends
   client.py create  BOOTSTRAP TOPIC PARTITIONS [KEY=VALUE]...
 
 KEY=VALUE: configuration of librdkafka. A value that is no UTF-8 comes out with replacement characters.
@@ -34,7 +34,7 @@ def produce(bootstrap, topic, *settings):
         producer.produce(
             topic,
             key=record.get("key"),
-            value=record["value"],
+            value=bytes(record["bytes"]) if "bytes" in record else record["value"],
             headers=record.get("headers"),
             on_delivery=lambda error, _: failures.append(error) if error else None,
             **where,
@@ -47,13 +47,13 @@ def produce(bootstrap, topic, *settings):
         sys.exit(f"not delivered: {failures[:1]} and {left} without an answer")
 
 
-def consume(bootstrap, topic, *settings):
+def consume(bootstrap, topics, *settings):
     consumer = Consumer(
         configuration(bootstrap, settings, **{"group.id": "client.py", "enable.partition.eof": True, "enable.auto.commit": False})
     )
-    partitions = consumer.list_topics(topic, TIMEOUT_S).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    unfinished = set(partitions)
+    known = {topic: consumer.list_topics(topic, TIMEOUT_S).topics[topic] for topic in topics.split(",")}
+    unfinished = {(topic, partition) for topic in known for partition in known[topic].partitions}
+    consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in unfinished])
     while unfinished:
         message = consumer.poll(TIMEOUT_S)
         if message is None:
@@ -61,7 +61,7 @@ def consume(bootstrap, topic, *settings):
         if message.error() is None:
             print(json.dumps(as_json(message)))
         elif message.error().code() == KafkaError._PARTITION_EOF:
-            unfinished.discard(message.partition())
+            unfinished.discard((message.topic(), message.partition()))
         else:
             sys.exit(str(message.error()))
     consumer.close()
@@ -72,6 +72,7 @@ def as_json(message):
         return None if value is None else value.decode(errors="replace")
 
     return {
+        "topic": message.topic(),
         "partition": message.partition(),
         "offset": message.offset(),
         "timestamp": message.timestamp()[1],
