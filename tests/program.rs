@@ -58,7 +58,7 @@ fn read(place: &Place, dir: &str, topic: &str) -> Vec<Read> {
 fn check_spool(place: &Place, dir: &str) -> usize {
     let ledger = wire_check::events(&read(place, dir, EVENTS));
     for stage in STAGES {
-        wire_check::telemetry(stage, &read(place, dir, &format!("coffeemek.telemetry.{stage}")), &ledger.quantities);
+        wire_check::telemetry(stage, &read(place, dir, &format!("coffeemek.telemetry.{stage}")), &ledger);
     }
     ledger.completed.len()
 }
