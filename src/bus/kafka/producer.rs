@@ -10,7 +10,7 @@ mod verdict;
 use self::partition::{Identity, Partition};
 use self::request::TopicPart;
 use self::verdict::Verdict;
-use super::batch::{Record, Sealed, record_len_max};
+use super::batch::{HEADER_BYTES, Record, Sealed, record_len_max};
 use super::cluster::{Cluster, Completion, Owner};
 use super::connection::{Answer, Ticket};
 use super::inflate::Codec;
@@ -126,7 +126,7 @@ impl Producer {
         let index = partition_for(record.key, topic.partitions.len() as i32) as usize;
         let partition = &mut topic.partitions[index];
         let size = record_len_max(record);
-        if self.bytes + size > self.settings.buffer_bytes && self.records > 0 {
+        if self.bytes + size + HEADER_BYTES > self.settings.buffer_bytes && self.records > 0 {
             return Err(Full);
         }
         let spare = &mut self.spare;
@@ -286,7 +286,7 @@ impl Producer {
         let hurry = std::mem::take(&mut self.hurry);
         for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             let lingered = partition.opened().is_some_and(|opened| opened + self.settings.linger <= now);
-            if (hurry || lingered) && partition.is_idle(IN_FLIGHT_MAX) {
+            if (hurry || lingered) && partition.is_idle(now, IN_FLIGHT_MAX) {
                 self.bytes -= seal(partition, &self.settings, &mut self.spare);
             }
         }
@@ -383,7 +383,7 @@ impl Producer {
     }
 
     fn acknowledge(&mut self, ticket: Ticket, topic: usize, index: usize) {
-        if let Some(sealed) = self.topics[topic].partitions[index].acknowledged(ticket) {
+        if let Some(sealed) = self.topics[topic].partitions[index].acknowledged(ticket, self.now) {
             self.acknowledged += u64::from(sealed.records());
             self.release(sealed);
         }

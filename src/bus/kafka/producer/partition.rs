@@ -16,7 +16,10 @@ use super::super::connection::Ticket;
 use super::super::inflate::Codec;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// For how long at least a broker remembers a producer that is silent (`producer.id.expiration.ms`, a day by default).
+const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// A producer's id and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +34,12 @@ pub(super) struct Partition {
     pub(super) leader: Option<i32>,
     open: Option<(Writer, Instant)>,
     batches: VecDeque<Batch>,
+    next_ordinal: u64,
     /// Whom it sends as; `None`: sequence numbers begin anew with the producer's present identity.
     identity: Option<Identity>,
     next_sequence: i32,
+    /// When the broker last took a batch of this identity.
+    known_at: Option<Instant>,
     /// Where those in flight were sent to.
     sent_to: i32,
     in_flight: usize,
@@ -47,6 +53,8 @@ pub(super) struct Partition {
 #[derive(Debug)]
 struct Batch {
     sealed: Sealed,
+    /// Its place among all batches of the partition.
+    ordinal: u64,
     ticket: Option<Ticket>,
     cut_off: bool,
 }
@@ -70,9 +78,22 @@ impl Partition {
         self.open.as_ref().map(|(_, opened)| *opened)
     }
 
-    /// Whether a batch that is ended now would be the next to be sent, and nothing is in its way.
-    pub(super) fn is_idle(&self, in_flight_max: usize) -> bool {
-        !self.recovering && self.batches.len() == self.in_flight && self.in_flight < in_flight_max
+    /// Whether a batch that is ended now could be sent at once.
+    pub(super) fn is_idle(&self, now: Instant, in_flight_max: usize) -> bool {
+        self.batches.len() == self.in_flight && self.may_send(self.next_ordinal, now, in_flight_max)
+    }
+
+    /// Whether nothing is in the way of the batch of this ordinal but those before it.
+    fn may_send(&self, ordinal: u64, now: Instant, in_flight_max: usize) -> bool {
+        let resting = self.recovering || self.retry_at.is_some_and(|at| at > now);
+        let elsewhere = self.in_flight > 0 && self.leader != Some(self.sent_to);
+        // A broker that does not know the producer takes any sequence number first: were the first batch refused and the second
+        // not, they would change places.
+        let is_known = self.known_at.is_some_and(|at| at + REMEMBERED > now);
+        let window = if is_known { in_flight_max as u64 } else { 1 };
+        // Counted from the oldest, whose fate may be unknown: the broker would not recognise it behind more batches than that.
+        let oldest = self.batches.front().map_or(ordinal, |batch| batch.ordinal);
+        !resting && !elsewhere && ordinal - oldest < window
     }
 
     /// Ends the open batch. Gives by how many bytes it shrank, and a buffer that became free.
@@ -81,18 +102,17 @@ impl Partition {
         let before = writer.len();
         let (sealed, free) = writer.seal(codec, spare);
         let shrunk = before - sealed.len();
-        self.batches.push_back(Batch { sealed, ticket: None, cut_off: false });
+        self.batches.push_back(Batch { sealed, ordinal: self.next_ordinal, ticket: None, cut_off: false });
+        self.next_ordinal += 1;
         (shrunk, free)
     }
 
     /// Size of the next batch, if it may be sent to the leader now.
     pub(super) fn sendable(&self, now: Instant, in_flight_max: usize) -> Option<usize> {
         let next = self.batches.get(self.in_flight)?;
-        let resting = self.recovering || self.retry_at.is_some_and(|at| at > now);
-        let elsewhere = self.in_flight > 0 && self.leader != Some(self.sent_to);
         // Numbers begin anew only when no batch under the old ones is left.
         let blocked = next.sealed.stamp().is_none() && self.identity.is_none() && self.has_stamped();
-        let may = !resting && !elsewhere && !blocked && self.in_flight < in_flight_max;
+        let may = !blocked && self.may_send(next.ordinal, now, in_flight_max);
         may.then(|| next.sealed.len())
     }
 
@@ -101,6 +121,7 @@ impl Partition {
         if self.identity != Some(current) && !self.has_stamped() {
             self.identity = Some(current);
             self.next_sequence = 0;
+            self.known_at = None;
         }
         let sealed = &mut self.batches.get_mut(self.in_flight)?.sealed;
         let stamp = match (sealed.stamp(), self.identity) {
@@ -138,7 +159,8 @@ impl Partition {
     }
 
     /// The broker has the batch.
-    pub(super) fn acknowledged(&mut self, ticket: Ticket) -> Option<Sealed> {
+    pub(super) fn acknowledged(&mut self, ticket: Ticket, now: Instant) -> Option<Sealed> {
+        self.known_at = Some(now);
         self.failures = 0;
         self.retry_at = None;
         self.problem = None;
