@@ -1,6 +1,7 @@
 //! Where orders come from and records go to: one trait, several adapters. No call of it waits.
 
 pub mod classic;
+pub mod fallback;
 pub mod faulty;
 pub mod kafka;
 pub mod memory;

@@ -6,6 +6,7 @@
 use super::kafka::batch;
 use super::kafka::client::Client;
 use super::kafka::consumer::Consumer;
+use super::kafka::error::Failure;
 use super::kafka::fetch::FetchSettings;
 use super::kafka::fetched::Verdict;
 use super::kafka::group::GroupSettings;
@@ -65,6 +66,22 @@ impl Native {
             client: Client::new(settings, now)?,
             closing: false,
         })
+    }
+
+    /// Why the broker is of no use, if it is too old for this client.
+    pub fn too_old(&self) -> Option<&Failure> {
+        self.client.cluster.problems().map(|(_, failure)| failure).find(|failure| failure.is_broker_too_old())
+    }
+
+    /// Publishes what waits in the outbox to another adapter, as far as that takes it.
+    pub fn hand_over(&mut self, other: &mut dyn Bus) {
+        while let Some(entry) = self.outbox.take() {
+            let seq = entry.seq;
+            match other.publish(&entry.record()) {
+                Ok(()) => self.outbox.acknowledge(seq),
+                Err(Full) => return self.outbox.rewind(),
+            }
+        }
     }
 
     /// Moves records from the outbox into the producer's batches, which never lose them.

@@ -1,23 +1,36 @@
 //! Which adapter the configuration asks for.
 
 use super::Bus;
+use super::classic::Classic;
+use super::fallback::Fallback;
 use super::native::Native;
 use super::spool::{Spool, SpoolError};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Kafka, KafkaClient};
 use crate::error::{Exit, Failure};
 
 /// Opens the bus of the configuration: Kafka where it names a broker, else the spool.
 ///
 /// # Errors
-/// An address of a broker that is none; the spool's folder is in use or cannot be written. A broker that is away is no error: it may come.
+/// The client cannot be what the configuration asks for; the spool's folder is in use or cannot be written. A broker that is
+/// away is no error: it may come.
 pub fn open(config: &Config, consumes: bool) -> Result<Box<dyn Bus>, Failure> {
     if !config.kafka.bootstrap_servers.is_empty() {
-        let native = Native::open(&config.kafka, consumes, clock::now());
-        return Ok(Box::new(native.map_err(|problem| Failure::new(Exit::Config, problem))?));
+        return open_kafka(&config.kafka, consumes).map_err(|problem| Failure::new(Exit::Config, problem));
     }
     let memory_bytes_max = config.kafka.buffer_bytes;
     Ok(Box::new(Spool::open(&config.spool, &config.kafka.topics, memory_bytes_max).map_err(|error| spool_failure(&error))?))
+}
+
+fn open_kafka(kafka: &Kafka, consumes: bool) -> Result<Box<dyn Bus>, String> {
+    let now = clock::now();
+    Ok(match kafka.client {
+        KafkaClient::Classic => Box::new(Classic::new(kafka, consumes, now).map_err(|error| error.to_string())?),
+        KafkaClient::Auto if kafka.wants_beyond_classic().next().is_none() => {
+            Box::new(Fallback::open(kafka, consumes, now)?)
+        }
+        KafkaClient::Auto | KafkaClient::Native => Box::new(Native::open(kafka, consumes, now)?),
+    })
 }
 
 /// Where records go, for people: the brokers, or `spool:DIR`.

@@ -170,6 +170,19 @@ pub struct Kafka {
     pub security: Security,
 }
 
+impl Kafka {
+    /// What is asked for that the classic client has not.
+    pub fn wants_beyond_classic(&self) -> impl Iterator<Item = &'static str> {
+        let rows = [
+            (self.security.tls.is_some() || self.security.sasl.is_some(), "TLS and SASL"),
+            (self.group_instance_id.is_some(), "group_instance_id"),
+            (self.compression == Compression::Lz4, "lz4"),
+            (self.compression == Compression::Zstd, "zstd"),
+        ];
+        rows.into_iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, what)| what)
+    }
+}
+
 /// `client`: who speaks to Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KafkaClient {

@@ -4,9 +4,7 @@ use super::environment::Environment;
 use super::problem::Problems;
 use super::reader::{Item, Section};
 use super::rules::{self, integer, number, seconds};
-use super::{
-    Api, Compression, Config, HealthCheck, Kafka, KafkaClient, Log, Secret, Simulation, Spool, plan, security, stages,
-};
+use super::{Api, Config, HealthCheck, Kafka, KafkaClient, Log, Secret, Simulation, Spool, plan, security, stages};
 use crate::factory::Factory;
 use crate::factory::plan::{Capacity, Plan};
 use crate::wire::Topics;
@@ -54,15 +52,8 @@ fn kafka(section: &mut Section<'_, '_>, environment: &Environment<'_>, stages: &
 
 /// Reports what is asked for and only the native client has.
 fn refuse_what_classic_lacks(section: &mut Section<'_, '_>, kafka: &Kafka) {
-    let is_secured = kafka.security.tls.is_some() || kafka.security.sasl.is_some();
-    let lacks = [
-        (is_secured, "TLS and SASL"),
-        (kafka.group_instance_id.is_some(), "group_instance_id"),
-        (matches!(kafka.compression, Compression::Lz4), "lz4"),
-        (matches!(kafka.compression, Compression::Zstd), "zstd"),
-    ];
     let Some(client) = section.own_child("client") else { return };
-    for (_, what) in lacks.into_iter().filter(|(is_wanted, _)| *is_wanted) {
+    for what in kafka.wants_beyond_classic() {
         client.unexpected(&format!("\"auto\" or \"native\", as the classic client has no {what}"), section.problems);
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Sending {
 
 /// The topics that records go to, by `TopicId`.
 pub(super) struct Topics {
-    /// Their names.
+    /// Their names; one without is a place that is not used.
     pub(super) names: Vec<String>,
     /// How many partitions each has.
     pub(super) partitions: Vec<i32>,

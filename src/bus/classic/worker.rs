@@ -229,7 +229,8 @@ impl Worker {
     /// Asks for metadata until every topic has partitions.
     fn load_metadata(&mut self, session: &mut Session) -> Result<(), Failure> {
         let orders = self.reader.as_ref().map(Reader::topic);
-        let topics: Vec<&str> = self.topics.names.iter().map(String::as_str).chain(orders).collect();
+        let names = self.topics.names.iter().map(String::as_str).filter(|name| !name.is_empty());
+        let topics: Vec<&str> = names.chain(orders).collect();
         let mut missing = None;
         for attempt in 0..TOPIC_ATTEMPTS {
             if attempt > 0 {

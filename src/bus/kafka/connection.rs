@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::versions::Versions;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+    ApiKey, ApiVersionsRequest, ProduceRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Decodable, Request, StrBytes, encode_request_header_into_buffer};
 use std::collections::VecDeque;
@@ -331,6 +331,8 @@ impl Connection {
         }
         let answer = answer.decode::<ApiVersionsRequest>()?;
         self.versions = Versions::new(&answer);
+        // A broker that this client cannot produce to is too old for all of it, and is told at the door.
+        self.versions.highest::<ProduceRequest>()?;
         match self.sasl {
             Some(_) => self.ask_mechanism(now),
             None => {
@@ -437,8 +439,9 @@ mod tests {
 
     fn versions() -> ApiVersionsResponse {
         let api = |(key, max)| ApiVersion::default().with_api_key(key).with_max_version(max);
-        let keys = [HeartbeatRequest::KEY, SaslHandshakeRequest::KEY, SaslAuthenticateRequest::KEY].into_iter();
-        ApiVersionsResponse::default().with_api_keys(keys.zip([4, 1, 2]).map(api).collect())
+        let sasl = [(SaslHandshakeRequest::KEY, 1), (SaslAuthenticateRequest::KEY, 2)];
+        let keys = [(ProduceRequest::KEY, 13), (HeartbeatRequest::KEY, 4)].into_iter().chain(sasl);
+        ApiVersionsResponse::default().with_api_keys(keys.map(api).collect())
     }
 
     fn start(now: Instant, sasl: Option<Sasl>) -> Connection {
@@ -472,6 +475,18 @@ mod tests {
         assert_eq!(second.request_api_version, 0);
         connection.received(&answer(&second, 0, &versions()), now).unwrap();
         assert!(connection.is_ready());
+    }
+
+    #[test]
+    fn a_broker_too_old_is_refused_at_the_door() {
+        let now = crate::clock::now();
+        let mut connection = start(now, None);
+        let header = requests(&mut connection).remove(0).0;
+        let produce = ApiVersion::default().with_api_key(ProduceRequest::KEY).with_max_version(2);
+        let versions = ApiVersionsResponse::default().with_api_keys(vec![produce]);
+        let failure = connection.received(&answer(&header, 3, &versions), now).unwrap_err();
+        assert!(failure.is_broker_too_old(), "{failure}");
+        assert!(!connection.is_ready());
     }
 
     #[test]
