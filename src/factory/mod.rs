@@ -170,7 +170,7 @@ impl Factory {
     }
 
     /// Fires what is due up to and including `to`, in time order, and stops early once `out` holds `outputs_max` or more
-    /// (the last timer may add a handful beyond). Returns the instant reached: `to`, or that of the last timer fired. The rest
+    /// (a timer puts out six at most). Returns the instant reached: `to`, or that of the last timer fired. The rest
     /// of that instant may still be due then: call again until [`next_due`](Self::next_due) is later than `to`.
     pub fn advance(&mut self, to: SimTime, outputs_max: usize, out: &mut Outputs) -> SimTime {
         while let Some((at, slot)) = self.agenda.first()

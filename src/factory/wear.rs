@@ -31,7 +31,8 @@ pub(super) fn last_maintenance(start: SimTime, wear: f64) -> SimTime {
 /// How the machines of a stage wear and block.
 ///
 /// A lot's work is interrupted with chance `base + slope * wear`, so wear makes it likelier; a share of the blocks is
-/// maintenance, after which wear is 0 again. `slope` is such that in the long run the chance is the configured one.
+/// maintenance, after which wear is 0 again. `slope` is such that in the long run the chance is the configured one. Where no
+/// block is maintenance, nothing would ever end wear: it stays as it is, and the chance is the same for each lot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Blocks {
     base: f64,

@@ -133,3 +133,10 @@ fn a_handle_is_stale_once_its_lot_has_completed() {
     assert_eq!(again.index, first.index, "its place is used again");
     assert!(factory.lot(first).is_none() && factory.lot(again).is_some());
 }
+
+#[test]
+fn a_site_makes_as_many_lots_as_its_slowest_stage() {
+    let plan = shipped(1);
+    // Mean work is 40, 30, 60 and 20 minutes; Italia has 3, 2, 1 and 1 machines, Vietnam 4, 3, 2 and 2.
+    assert_eq!([SiteId(0), SiteId(2)].map(|site| plan.lots_per_hour(site)), [1.0, 2.0]);
+}

@@ -108,7 +108,7 @@ pub(crate) fn advance(factory: &mut Factory, to: SimTime, outputs_max: usize, ou
     loop {
         let full = out.len().saturating_add(outputs_max);
         let reached = factory.advance(to, full, out);
-        assert!(reached <= to && out.len() < full.saturating_add(10), "it reached {reached:?} of {to:?}");
+        assert!(reached <= to && out.len() < full.saturating_add(6), "it reached {reached:?} of {to:?}");
         if factory.next_due() > to {
             assert_eq!(reached, to);
             return;
