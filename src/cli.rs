@@ -29,6 +29,8 @@ pub enum Command {
     Check(ConfigArgs),
     /// Ask a running factory how it is: exit 0 healthy, 1 degraded or unhealthy, 69 not there
     Health(HealthArgs),
+    /// Create the configured topics on a Kafka broker, or list them as it has them
+    Topics(TopicsArgs),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -150,6 +152,32 @@ pub struct HealthArgs {
     /// The page to ask [default: /health on this machine, at the configured port]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+}
+
+/// `mokasim topics`
+#[derive(Clone, Debug, Args)]
+pub struct TopicsArgs {
+    /// Where the configuration is
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What to do
+    #[arg(value_name = "create|list", value_enum)]
+    pub action: TopicsAction,
+    /// Partitions of each topic that is created: so many instances can share its work [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    pub partitions: Option<i32>,
+    /// Kafka broker, instead of kafka.bootstrap_servers
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = config::server)]
+    pub broker: Vec<String>,
+}
+
+/// What is done with topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TopicsAction {
+    /// Create those that are not there
+    Create,
+    /// Show partitions, replicas and how long records are kept
+    List,
 }
 
 /// How orders are sent.

@@ -18,5 +18,6 @@ pub mod orders;
 pub mod probe;
 pub mod run;
 pub mod send;
+pub mod topics;
 pub mod units;
 pub mod wire;

@@ -1,11 +1,11 @@
 //! The `mokasim` command.
 
-use mokasim::cli::{Cli, Command, ConfigArgs, HealthArgs, Mode, RunArgs, SendArgs};
+use mokasim::cli::{Cli, Command, ConfigArgs, HealthArgs, Mode, RunArgs, SendArgs, TopicsAction, TopicsArgs};
 use mokasim::config::{self, Config, Overrides, Source};
 use mokasim::error::{Exit, Failure};
 use mokasim::run::Options;
 use mokasim::send::Schedule;
-use mokasim::{check, logging, manual, probe, run, send};
+use mokasim::{check, logging, manual, probe, run, send, topics};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Run(args) => run_factory(&args),
         Command::Send(args) => send_orders(&args),
         Command::Health(args) => ask_health(&args),
+        Command::Topics(args) => topics(&args),
         Command::Completions { shell } => print_from(|out| {
             manual::completions(shell, out);
             Ok(())
@@ -89,6 +90,16 @@ fn ask_health(args: &HealthArgs) -> Result<(), Failure> {
         }
     };
     print(&probe::probe(&url)?)
+}
+
+fn topics(args: &TopicsArgs) -> Result<(), Failure> {
+    let overrides = Overrides { bootstrap_servers: args.broker.clone(), ..Overrides::default() };
+    let config = load(&args.config, &overrides)?;
+    print(&match (args.action, args.partitions) {
+        (TopicsAction::Create, partitions) => topics::create(&config, partitions.unwrap_or(topics::PARTITIONS))?,
+        (TopicsAction::List, None) => topics::list(&config)?,
+        (TopicsAction::List, Some(_)) => return Err(Failure::new(Exit::Usage, "--partitions is for topics create")),
+    })
 }
 
 fn print(text: &str) -> Result<(), Failure> {

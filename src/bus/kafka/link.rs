@@ -167,7 +167,8 @@ impl Link {
     /// When [`Self::poll`] or [`Self::should_open`] is next of use.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.state {
-            State::Down { until } => until.filter(|until| self.wanted && *until > now),
+            State::Down { until } if self.wanted => Some(until.map_or(now, |until| until.max(now))),
+            State::Down { .. } => None,
             State::Opening { deadline } => Some(*deadline),
             State::Up { connection, .. } if connection.is_working() => Some(now),
             State::Up { connection, established_by } => connection.deadline().into_iter().chain(*established_by).min(),

@@ -20,6 +20,7 @@
 //! A loop turn is [`Client::receive`](client::Client::receive), the `poll` of producer and consumer,
 //! [`Client::send`](client::Client::send), and [`Client::wait`](client::Client::wait).
 
+pub mod admin;
 pub mod backoff;
 pub mod batch;
 pub mod client;

@@ -38,6 +38,7 @@ pub(super) const ANSWERS: &[(ApiKey, i16, &Struct)] = &[
     (ApiKey::SaslHandshake, i16::MAX, &SASL_HANDSHAKE),
     (ApiKey::SaslAuthenticate, 2, &SASL_AUTHENTICATE),
     (ApiKey::CreateTopics, 5, &CREATE_TOPICS),
+    (ApiKey::DescribeConfigs, 4, &DESCRIBE_CONFIGS),
 ];
 
 const API_VERSIONS: Struct = Struct {
@@ -360,6 +361,35 @@ const CREATABLE_TOPIC_CONFIGS: Struct = Struct {
     ],
     tagged: &[],
 };
+const DESCRIBE_CONFIGS: Struct = Struct {
+    fields: &[since(0, "throttle_time_ms", I32), since(0, "results", Many(&DESCRIBE_CONFIGS_RESULT))],
+    tagged: &[],
+};
+const DESCRIBE_CONFIGS_RESULT: Struct = Struct {
+    fields: &[
+        since(0, "error_code", I16),
+        since(0, "error_message", Text),
+        since(0, "resource_type", I8),
+        since(0, "resource_name", Text),
+        since(0, "configs", Many(&DESCRIBE_CONFIGS_RESOURCE_RESULT)),
+    ],
+    tagged: &[],
+};
+const DESCRIBE_CONFIGS_RESOURCE_RESULT: Struct = Struct {
+    fields: &[
+        since(0, "name", Text),
+        since(0, "value", Text),
+        since(0, "read_only", I8),
+        since(1, "config_source", I8),
+        since(0, "is_sensitive", I8),
+        since(1, "synonyms", Many(&DESCRIBE_CONFIGS_SYNONYM)),
+        since(3, "config_type", I8),
+        since(3, "documentation", Text),
+    ],
+    tagged: &[],
+};
+const DESCRIBE_CONFIGS_SYNONYM: Struct =
+    Struct { fields: &[since(1, "name", Text), since(1, "value", Text), since(1, "source", I8)], tagged: &[] };
 
 /// `ConsumerProtocolSubscription`, which members of a group write for its leader.
 pub(in super::super) const SUBSCRIPTION: Struct = Struct {

@@ -159,6 +159,13 @@ fn the_tables_agree_with_the_codec_in_every_version() {
             with_topic_config_error_code = 3
         )]
     );
+    use describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym};
+    let config = one!(DescribeConfigsResourceResult, with_synonyms = vec![one!(DescribeConfigsSynonym)]);
+    walks!(
+        DescribeConfigs,
+        DescribeConfigsResponse,
+        with_results = vec![one!(DescribeConfigsResult, with_configs = vec![config])]
+    );
 }
 
 #[test]
@@ -171,6 +178,7 @@ fn no_struct_takes_more_than_is_reckoned_with() {
         size_of::<produce_response::PartitionProduceResponse>(),
         size_of::<produce_response::TopicProduceResponse>(),
         size_of::<create_topics_response::CreatableTopicResult>(),
+        size_of::<describe_configs_response::DescribeConfigsResourceResult>(),
         size_of::<join_group_response::JoinGroupResponseMember>(),
         size_of::<find_coordinator_response::Coordinator>(),
         size_of::<offset_fetch_response::OffsetFetchResponsePartitions>(),
