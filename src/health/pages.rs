@@ -61,9 +61,9 @@ impl View<'_> {
         }
     }
 
-    /// Seconds since the program started, a stopped main loop included.
+    /// Seconds since the program started, a stopped main loop included, to the microsecond.
     pub(super) fn uptime_seconds(&self) -> f64 {
-        self.snapshot.uptime_seconds + self.tick_age.as_secs_f64()
+        ((self.snapshot.uptime_seconds + self.tick_age.as_secs_f64()) * 1e6).round() / 1e6
     }
 }
 
