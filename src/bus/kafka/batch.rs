@@ -5,8 +5,8 @@
 //!  27 base timestamp 8 | 35 max timestamp 8 | 43 producer id 8 | 51 producer epoch 2 | 53 base sequence 4 | 57 count 4 | 61 records
 //! ```
 //!
-//! `benches/kafka_encode.rs` compares it with the encoder of `kafka-protocol`: it takes half the time a record, and what it writes
-//! needs no further copy.
+//! `benches/kafka_encode.rs` compares it with `kafka-protocol`: its encoder takes as long, but wants records that own their bytes,
+//! which makes a record cost ten times as much (300 ns for 100 bytes instead of 32), and what it writes would be copied once more.
 
 use super::deflate::deflate;
 use super::inflate::Codec;
@@ -18,6 +18,8 @@ const LENGTH: usize = 8;
 const CRC: usize = 17;
 const ATTRIBUTES: usize = 21;
 const PRODUCER_ID: usize = 43;
+/// A buffer that is too short grows by so much more than it must.
+const GROWN_AHEAD: usize = 4096;
 
 /// A record to be sent. Everything is borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -46,19 +48,22 @@ pub struct Stamp {
 /// A batch that takes records.
 #[derive(Debug)]
 pub struct Writer {
+    /// What lies behind `end` is left from before, and is written over.
     buffer: BytesMut,
+    end: usize,
     records: u32,
     base_timestamp: i64,
     max_timestamp: i64,
 }
 
 impl Writer {
-    /// An empty batch in `buffer`, which is emptied first.
+    /// An empty batch in `buffer`, whatever that holds.
     #[must_use]
     pub fn new(mut buffer: BytesMut) -> Self {
-        buffer.clear();
-        buffer.put_bytes(0, HEADER_BYTES);
-        Self { buffer, records: 0, base_timestamp: 0, max_timestamp: i64::MIN }
+        if buffer.len() < HEADER_BYTES {
+            buffer.resize(HEADER_BYTES, 0);
+        }
+        Self { buffer, end: HEADER_BYTES, records: 0, base_timestamp: 0, max_timestamp: i64::MIN }
     }
 
     /// Records in it.
@@ -69,8 +74,8 @@ impl Writer {
 
     /// Its size so far, before compression.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.buffer.len()
+    pub const fn len(&self) -> usize {
+        self.end
     }
 
     /// Whether it has no record.
@@ -87,6 +92,7 @@ impl Writer {
         self.max_timestamp = self.max_timestamp.max(record.timestamp_ms);
         let timestamp_delta = zigzag(record.timestamp_ms.wrapping_sub(self.base_timestamp));
         let offset_delta = zigzag(i64::from(self.records));
+        let header_count = zigzag(record.headers.len() as i64);
         let headers =
             record.headers.iter().map(|(name, value)| sized_len(name.as_bytes()) + sized_len(value)).sum::<usize>();
         let body = 1
@@ -94,28 +100,38 @@ impl Writer {
             + varint_len(offset_delta)
             + sized_len(record.key)
             + sized_len(record.value)
-            + varint_len(zigzag(record.headers.len() as i64))
+            + varint_len(header_count)
             + headers;
-        // One reservation, so that what follows never moves the buffer.
-        self.buffer.reserve(body + 10);
-        put_varint(&mut self.buffer, zigzag(body as i64));
-        self.buffer.put_u8(0);
-        put_varint(&mut self.buffer, timestamp_delta);
-        put_varint(&mut self.buffer, offset_delta);
-        put_sized(&mut self.buffer, record.key);
-        put_sized(&mut self.buffer, record.value);
-        put_varint(&mut self.buffer, zigzag(record.headers.len() as i64));
+        let mut out = Out(self.grow(varint_len(zigzag(body as i64)) + body));
+        out.varint(zigzag(body as i64));
+        out.varint(0);
+        out.varint(timestamp_delta);
+        out.varint(offset_delta);
+        out.sized(record.key);
+        out.sized(record.value);
+        out.varint(header_count);
         for (name, value) in record.headers {
-            put_sized(&mut self.buffer, name.as_bytes());
-            put_sized(&mut self.buffer, value);
+            out.sized(name.as_bytes());
+            out.sized(value);
         }
         self.records += 1;
+    }
+
+    /// Room for `bytes` more, at the end.
+    fn grow(&mut self, bytes: usize) -> &mut [u8] {
+        let start = self.end;
+        self.end += bytes;
+        if self.end > self.buffer.len() {
+            self.buffer.resize(self.end + GROWN_AHEAD, 0);
+        }
+        &mut self.buffer[start..self.end]
     }
 
     /// Ends the batch: compresses it into `spare` where a codec is given and it helps, and writes the header but for the stamp
     /// and the checksum. Gives the batch, and the buffer that is free now, if there is one.
     #[must_use]
     pub fn seal(mut self, codec: Codec, spare: impl FnOnce() -> BytesMut) -> (Sealed, Option<BytesMut>) {
+        self.buffer.truncate(self.end);
         let mut attributes = 0;
         let mut free = None;
         if codec != Codec::None {
@@ -227,21 +243,54 @@ const fn varint_len(value: u64) -> usize {
     (70 - (value | 1).leading_zeros() as usize) / 7
 }
 
-fn put_varint(buffer: &mut BytesMut, mut value: u64) {
-    while value >= 0x80 {
-        buffer.put_u8(value as u8 | 0x80);
-        value >>= 7;
-    }
-    buffer.put_u8(value as u8);
-}
-
 const fn sized_len(bytes: &[u8]) -> usize {
     varint_len(zigzag(bytes.len() as i64)) + bytes.len()
 }
 
-fn put_sized(buffer: &mut BytesMut, bytes: &[u8]) {
-    put_varint(buffer, zigzag(bytes.len() as i64));
-    buffer.put_slice(bytes);
+/// Bytes still to be written.
+struct Out<'a>(&'a mut [u8]);
+
+impl Out<'_> {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes(&[value as u8 | 0x80]);
+            value >>= 7;
+        }
+        self.bytes(&[value as u8]);
+    }
+
+    fn sized(&mut self, bytes: &[u8]) {
+        self.varint(zigzag(bytes.len() as i64));
+        self.bytes(bytes);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (out, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        self.0 = rest;
+        copy(out, bytes);
+    }
+}
+
+/// Copies slices of the same length. Most are short: two moves that overlap are cheaper than a call.
+fn copy(out: &mut [u8], bytes: &[u8]) {
+    match bytes.len() {
+        4..8 => copy_ends::<4>(out, bytes),
+        8..=16 => copy_ends::<8>(out, bytes),
+        17..=32 => copy_ends::<16>(out, bytes),
+        _ => out.copy_from_slice(bytes),
+    }
+}
+
+/// Copies the first and the last `N` bytes, which are all.
+fn copy_ends<const N: usize>(out: &mut [u8], bytes: &[u8]) {
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+        if let Some(out) = out.first_chunk_mut() {
+            *out = *first;
+        }
+        if let Some(out) = out.last_chunk_mut() {
+            *out = *last;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! Compression of record batches, in pure Rust.
+//!
+//! A batch of 16 KiB of telemetry shrinks to a tenth or less, and takes on one core (`benches/kafka_encode.rs`): snappy 2 µs, lz4
+//! 7 µs, zstd 50 µs, gzip 70 µs. It is done when a batch is full, on the caller's thread: a large `batch.size` makes a long pause.
 
 use super::inflate::Codec;
 use bytes::{BufMut, BytesMut};
