@@ -2,6 +2,7 @@
 
 use crate::config::{self, Speed};
 use crate::error::{Exit, Failure};
+use crate::logging;
 use crate::units::{SimTime, Span};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -112,6 +113,9 @@ pub struct RunArgs {
     /// Level of the log, in the file and on the terminal: off, error, warn, info, debug, trace
     #[arg(long, value_name = "L")]
     pub log_level: Option<log::LevelFilter>,
+    /// Where the log goes
+    #[arg(long, value_enum, default_value_t)]
+    pub log_target: logging::Target,
 }
 
 /// `mokasim send`

@@ -4,12 +4,34 @@
 //! the old files are those it remembers, so that whoever tidies one up ends the program at the next rotation.
 
 use crate::config::Log;
+use crate::error::Exit;
+use clap::ValueEnum;
+use log::{LevelFilter, Metadata, Record};
 use rolling_file::{BasicRollingFileAppender, RollingConditionBasic};
-use simplelog::{ColorChoice, CombinedLogger, ConfigBuilder, SharedLogger, TermLogger, TerminalMode, WriteLogger};
+use simplelog::{ColorChoice, ConfigBuilder, TermLogger, TerminalMode, WriteLogger};
 use std::fs;
 use std::io::{self, IsTerminal as _, LineWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use time::macros::format_description;
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// The journal where systemd has put standard error there, else the terminal and the file of [log]
+    #[default]
+    Auto,
+    /// Standard error
+    Terminal,
+    /// The file of [log]
+    File,
+    /// Standard error in systemd's form: a level before each line and no time
+    Journal,
+}
+
+/// The variable by which systemd says which stream is the journal's: `DEVICE:INODE`, see `systemd.exec(5)`.
+const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
 
 /// Logging cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -22,31 +44,149 @@ pub enum InitError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// A file is asked for and none is configured.
+    #[error("--log-target file: expected the path of a file in [log] file, found none")]
+    NoFile,
     /// The process logs already.
     #[error("logging has begun already")]
     Twice(#[from] log::SetLoggerError),
+}
+
+impl InitError {
+    /// What it means for the program's end.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoFile => Exit::Config,
+            Self::File { .. } | Self::Twice(_) => Exit::Io,
+        }
+    }
+}
+
+/// The log of this process, to be opened anew.
+#[derive(Clone)]
+pub struct Logging {
+    target: Target,
+    config: Log,
+    outlets: Arc<Outlets>,
 }
 
 /// Logs from now on. A disk that is full later, or a terminal that is closed, loses lines and nothing else.
 ///
 /// # Errors
 /// [`InitError`]: the log file cannot be opened.
-pub fn init(config: &Log) -> Result<(), InitError> {
-    let mut loggers = vec![terminal(config.terminal_level)];
-    if let Some(path) = &config.file {
-        let source = |source| InitError::File { path: path.clone(), source };
-        loggers.push(file(path, config).map_err(source)?);
-    }
-    Ok(CombinedLogger::init(loggers)?)
+pub fn init(config: &Log, target: Target) -> Result<Logging, InitError> {
+    let target = if target == Target::Auto && stderr_is_journal() { Target::Journal } else { target };
+    let outlets = Arc::new(Outlets(RwLock::new(open(config, target)?)));
+    log::set_boxed_logger(Box::new(Arc::clone(&outlets)))?;
+    log::set_max_level(outlets.level_max());
+    Ok(Logging { target, config: config.clone(), outlets })
 }
 
-fn terminal(level: log::LevelFilter) -> Box<dyn SharedLogger> {
+impl Logging {
+    /// Opens the log anew: a file that was moved away is made again. Levels are those of `levels` if given; all else stays.
+    ///
+    /// # Errors
+    /// [`InitError`]: the log file cannot be opened; the log goes on where it went.
+    pub fn reopen(&mut self, levels: Option<&Log>) -> Result<(), InitError> {
+        if let Some(levels) = levels {
+            (self.config.level, self.config.terminal_level) = (levels.level, levels.terminal_level);
+        }
+        let outlets = open(&self.config, self.target)?;
+        *self.outlets.0.write().unwrap_or_else(PoisonError::into_inner) = outlets;
+        log::set_max_level(self.outlets.level_max());
+        Ok(())
+    }
+}
+
+/// Somewhere that lines of a level go.
+type Outlet = (LevelFilter, Box<dyn log::Log>);
+
+/// Everywhere that lines go.
+struct Outlets(RwLock<Vec<Outlet>>);
+
+impl Outlets {
+    fn level_max(&self) -> LevelFilter {
+        let outlets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        outlets.iter().map(|(level, _)| *level).max().unwrap_or(LevelFilter::Off)
+    }
+}
+
+impl log::Log for Outlets {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        for (_, outlet) in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            outlet.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        for (_, outlet) in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            outlet.flush();
+        }
+    }
+}
+
+/// Whether standard error is the stream that systemd connected to the journal.
+fn stderr_is_journal() -> bool {
+    let stream = std::env::var(JOURNAL_STREAM).ok();
+    let stderr = fs::metadata("/proc/self/fd/2").ok();
+    stream.zip(stderr).is_some_and(|(stream, stderr)| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
+}
+
+fn open(config: &Log, target: Target) -> Result<Vec<Outlet>, InitError> {
+    let mut outlets = Vec::new();
+    match target {
+        Target::Auto | Target::Terminal => outlets.push((config.terminal_level, terminal(config.terminal_level))),
+        Target::Journal => outlets.push((config.level, Box::new(Journal { level: config.level, out: io::stderr }))),
+        Target::File if config.file.is_none() => return Err(InitError::NoFile),
+        Target::File => {}
+    }
+    if let (Target::Auto | Target::File, Some(path)) = (target, &config.file) {
+        let source = |source| InitError::File { path: path.clone(), source };
+        outlets.push((config.level, file(path, config).map_err(source)?));
+    }
+    Ok(outlets)
+}
+
+/// Lines as `sd-daemon(3)` has them: the level in angle brackets, as the journal knows the time.
+struct Journal<F> {
+    level: LevelFilter,
+    out: F,
+}
+
+impl<W: Write, F: Fn() -> W + Send + Sync> log::Log for Journal<F> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let priority = match record.level() {
+                log::Level::Error => 3,
+                log::Level::Warn => 4,
+                log::Level::Info => 6,
+                log::Level::Debug | log::Level::Trace => 7,
+            };
+            let lines: String = record.args().to_string().lines().map(|line| format!("<{priority}>{line}\n")).collect();
+            // Nobody is left to tell when the journal is gone.
+            let _closed = (self.out)().write_all(lines.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn terminal(level: LevelFilter) -> Box<dyn log::Log> {
     // `Auto` respects NO_COLOR and TERM, but does not ask whether it is a terminal.
     let color = if io::stderr().is_terminal() { ColorChoice::Auto } else { ColorChoice::Never };
     TermLogger::new(level, format(), TerminalMode::Stderr, color)
 }
 
-fn file(path: &Path, config: &Log) -> io::Result<Box<dyn SharedLogger>> {
+fn file(path: &Path, config: &Log) -> io::Result<Box<dyn log::Log>> {
     let file = RotatedFile::open(path, config.file_max_bytes as u64, config.files_kept)?;
     // A line is one write, done when the line is: nothing is lost when the process is killed.
     Ok(WriteLogger::new(config.level, format(), LineWriter::new(file)))
@@ -55,7 +195,7 @@ fn file(path: &Path, config: &Log) -> io::Result<Box<dyn SharedLogger>> {
 fn format() -> simplelog::Config {
     ConfigBuilder::new()
         .set_time_format_custom(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
-        .set_thread_level(log::LevelFilter::Off)
+        .set_thread_level(LevelFilter::Off)
         // The libraries' own lines are for their developers, and some would show what is sent where.
         .add_filter_allow_str(env!("CARGO_CRATE_NAME"))
         .build()
@@ -99,8 +239,8 @@ impl Write for RotatedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use log::{Level, LevelFilter, Record};
-    use std::fs;
+    use log::Level;
+    use std::sync::Mutex;
 
     const TARGET: &str = "mokasim::run";
 
@@ -109,11 +249,11 @@ mod tests {
         Log { level: LevelFilter::Info, terminal_level: LevelFilter::Off, file, file_max_bytes: 1000, files_kept: 3 }
     }
 
-    fn logger(path: &Path) -> Box<dyn SharedLogger> {
+    fn logger(path: &Path) -> Box<dyn log::Log> {
         file(path, &config(path)).unwrap()
     }
 
-    fn write(logger: &dyn SharedLogger, level: Level, target: &str, text: &str) {
+    fn write(logger: &dyn log::Log, level: Level, target: &str, text: &str) {
         logger.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
     }
 
@@ -194,7 +334,29 @@ mod tests {
     fn a_file_that_cannot_be_opened_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("missing").join("simulator.log");
-        let error = init(&config(&path)).unwrap_err().to_string();
+        let error = init(&config(&path), Target::File).err().unwrap().to_string();
         assert!(error.contains(path.to_str().unwrap()) && error.contains("[log] file"), "{error}");
+    }
+
+    #[test]
+    fn the_journal_gets_a_level_before_each_line_and_no_time() {
+        static OUT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+        struct Sink;
+        impl Write for Sink {
+            fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                OUT.lock().unwrap().write(buf)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let journal = Journal { level: LevelFilter::Info, out: || Sink };
+        write(&journal, Level::Error, TARGET, "cannot write");
+        write(&journal, Level::Warn, TARGET, "two\nlines");
+        write(&journal, Level::Info, TARGET, "started");
+        write(&journal, Level::Debug, TARGET, "below the level");
+        write(&journal, Level::Error, "ureq", "not ours");
+        let text = String::from_utf8(OUT.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "<3>cannot write\n<4>two\n<4>lines\n<6>started\n");
     }
 }

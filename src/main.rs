@@ -1,9 +1,10 @@
 //! The `mokasim` command.
 
+use log::LevelFilter;
 use mokasim::cli::{Cli, Command, ConfigArgs, HealthArgs, Mode, RunArgs, SendArgs, TopicsAction, TopicsArgs};
-use mokasim::config::{self, Config, Overrides, Source};
+use mokasim::config::{Config, Inputs, Overrides, Problem};
 use mokasim::error::{Exit, Failure};
-use mokasim::run::Options;
+use mokasim::run::{Options, Reread};
 use mokasim::send::Schedule;
 use mokasim::{check, logging, manual, probe, run, send, topics};
 use std::io::{self, Write};
@@ -14,10 +15,21 @@ fn main() -> ExitCode {
     match Cli::read().and_then(|cli| cli.map_or(Ok(()), |cli| execute(cli.command))) {
         Ok(()) => Exit::Ok.into(),
         Err(failure) => {
-            // Nobody is left to tell when standard error is closed.
-            let _closed = writeln!(io::stderr(), "{}", failure.message);
+            tell(&failure);
             failure.exit.into()
         }
+    }
+}
+
+/// In the log, once there is one. That another instance runs is no error: it is why the program is started every minute.
+fn tell(failure: &Failure) {
+    match failure.exit {
+        _ if log::max_level() == LevelFilter::Off => {
+            // Nobody is left to tell when standard error is closed.
+            let _closed = writeln!(io::stderr(), "{failure}");
+        }
+        Exit::TempFail => log::info!("{failure}"),
+        _ => log::error!("{failure}"),
     }
 }
 
@@ -32,7 +44,7 @@ fn execute(command: Command) -> Result<(), Failure> {
             Ok(())
         }),
         Command::Man => print_from(manual::man),
-        Command::Check(args) => print(&check::report(&load(&args, &Overrides::default())?)),
+        Command::Check(args) => print(&check::report(&load(&args, Overrides::default())?)),
     }
 }
 
@@ -46,8 +58,10 @@ fn run_factory(args: &RunArgs) -> Result<(), Failure> {
         tick: args.tick,
         log_level: args.log_level,
     };
-    let config = load(&args.config, &overrides)?;
-    logging::init(&config.log).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+    let inputs = Inputs { file: args.config.config.clone(), overrides };
+    let (config, source) = inputs.read().map_err(|problems| config_failure(&problems))?;
+    let logging =
+        logging::init(&config.log, args.log_target).map_err(|error| Failure::new(error.exit(), error.to_string()))?;
     let options = Options {
         start: args.start,
         demo: args.demo,
@@ -55,12 +69,12 @@ fn run_factory(args: &RunArgs) -> Result<(), Failure> {
         until_idle: args.until_idle,
         duration: args.duration,
     };
-    run::run(config, &options)
+    run::run(config, &options, &Reread { inputs, source, logging })
 }
 
 fn send_orders(args: &SendArgs) -> Result<(), Failure> {
     let overrides = Overrides { bootstrap_servers: args.broker.clone(), data: args.data.clone(), ..Overrides::default() };
-    let config = load(&args.config, &overrides)?;
+    let config = load(&args.config, overrides)?;
     let schedule = match args.mode {
         Mode::Batch => Schedule::Batch(args.count),
         Mode::Continuous => Schedule::Continuous { rate: args.rate, duration: args.duration },
@@ -69,22 +83,21 @@ fn send_orders(args: &SendArgs) -> Result<(), Failure> {
 }
 
 /// Every problem of the configuration is a line of its own.
-fn load(args: &ConfigArgs, overrides: &Overrides) -> Result<Config, Failure> {
-    let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    Source::find(args.config.as_deref().filter(|path| !path.as_os_str().is_empty()))
-        .map_err(|problem| vec![problem])
-        .and_then(|source| config::load(source.as_ref(), &environment, overrides))
-        .map_err(|problems| {
-            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-            Failure::new(Exit::Config, lines.join("\n"))
-        })
+fn config_failure(problems: &[Problem]) -> Failure {
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Failure::new(Exit::Config, lines.join("\n"))
+}
+
+fn load(args: &ConfigArgs, overrides: Overrides) -> Result<Config, Failure> {
+    let inputs = Inputs { file: args.config.clone(), overrides };
+    inputs.read().map(|(config, _)| config).map_err(|problems| config_failure(&problems))
 }
 
 fn ask_health(args: &HealthArgs) -> Result<(), Failure> {
     let url = match &args.url {
         Some(url) => url.clone(),
         None => {
-            let health = load(&args.config, &Overrides::default())?.health_check;
+            let health = load(&args.config, Overrides::default())?.health_check;
             let ip = if health.bind.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { health.bind };
             format!("http://{}/health", SocketAddr::new(ip, health.port))
         }
@@ -94,7 +107,7 @@ fn ask_health(args: &HealthArgs) -> Result<(), Failure> {
 
 fn topics(args: &TopicsArgs) -> Result<(), Failure> {
     let overrides = Overrides { bootstrap_servers: args.broker.clone(), ..Overrides::default() };
-    let config = load(&args.config, &overrides)?;
+    let config = load(&args.config, overrides)?;
     print(&match (args.action, args.partitions) {
         (TopicsAction::Create, partitions) => topics::create(&config, partitions.unwrap_or(topics::PARTITIONS))?,
         (TopicsAction::List, None) => topics::list(&config)?,

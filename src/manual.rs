@@ -20,6 +20,18 @@ const FILES: [(&str, &str); 6] = [
     ("simulator.log", "the log; simulator.log.1 and so on are older ones"),
 ];
 
+/// Variables that are the surroundings' own and no settings.
+const SURROUNDINGS: [(&str, &str); 5] = [
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC",
+        "set by systemd: it is told when the factory is ready, that it ticks, and that it leaves",
+    ),
+    ("JOURNAL_STREAM", "set by systemd: where it names standard error, the log goes to the journal"),
+    ("NO_COLOR, TERM", "no colours on the terminal where NO_COLOR is set or TERM is dumb"),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "certificates to trust instead of the system's"),
+    ("COLUMNS", "the width of --help"),
+];
+
 /// Writes the man page, `mokasim(1)`.
 ///
 /// # Errors
@@ -34,9 +46,10 @@ pub fn man(out: &mut dyn Write) -> io::Result<()> {
     man.render_description_section(out)?;
     commands(&command).to_writer(out)?;
     configuration().to_writer(out)?;
-    table("ENVIRONMENT", config::VARIABLES.iter().copied()).to_writer(out)?;
+    table("ENVIRONMENT", config::VARIABLES.iter().chain(&SURROUNDINGS).copied()).to_writer(out)?;
     table("FILES", FILES.iter().copied()).to_writer(out)?;
     table("SIGNALS", run::SIGNALS.iter().copied()).to_writer(out)?;
+    in_flight().to_writer(out)?;
     let codes = Exit::TABLE.map(|(exit, meaning)| ((exit as u8).to_string(), meaning));
     table("EXIT STATUS", codes.iter().map(|(code, meaning)| (code.as_str(), *meaning))).to_writer(out)?;
     man.render_version_section(out)
@@ -56,7 +69,7 @@ fn commands(command: &Command) -> Roff {
         for arg in sub.get_arguments().filter(|arg| !arg.is_hide_set()) {
             page.control("TP", []);
             page.text(heading(arg));
-            page.text([roman(arg.get_help().map(ToString::to_string).unwrap_or_default())]);
+            page.text([roman(meaning(arg))]);
         }
         if let Some(after) = sub.get_after_help() {
             verbatim(&mut page, &after.to_string());
@@ -75,6 +88,31 @@ fn heading(arg: &Arg) -> Vec<clap_mangen::roff::Inline> {
         heading.extend([roman(" "), italic(names.join(" "))]);
     }
     heading
+}
+
+/// The help of an argument, with its values where they are few and what it is where it is not given.
+fn meaning(arg: &Arg) -> String {
+    let mut meaning = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let values = arg.get_possible_values();
+    let values: Vec<_> = values.iter().filter(|_| arg.get_action().takes_values()).collect();
+    for (index, value) in values.iter().enumerate() {
+        meaning += if index == 0 { ": " } else { "; " };
+        meaning += value.get_name();
+        meaning += &value.get_help().map(|help| format!(" ({help})")).unwrap_or_default();
+    }
+    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    if !defaults.is_empty() && arg.get_action().takes_values() {
+        meaning += &format!(" [default: {}]", defaults.join(", "));
+    }
+    meaning
+}
+
+/// What a running factory takes of a file that has changed.
+fn in_flight() -> Roff {
+    let mut page = Roff::new();
+    page.control("PP", []);
+    page.text([roman(format!("The keys that can change in flight are {}.", config::IN_FLIGHT.join(", ")))]);
+    page
 }
 
 /// The shipped file explains every key.

@@ -12,7 +12,7 @@ pub mod outbox;
 pub mod spool;
 
 pub(crate) use open::spool_failure;
-pub use open::{address, open};
+pub use open::{address, claim, open};
 
 use crate::wire::Record;
 use std::time::{Duration, Instant};

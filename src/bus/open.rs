@@ -4,10 +4,11 @@ use super::Bus;
 use super::classic::Classic;
 use super::fallback::Fallback;
 use super::native::Native;
-use super::spool::{Spool, SpoolError};
+use super::spool::{self, Spool, SpoolError};
 use crate::clock;
 use crate::config::{Config, Kafka, KafkaClient};
 use crate::error::{Exit, Failure};
+use std::fs::{self, File};
 
 /// Opens the bus of the configuration: Kafka where it names a broker, else the spool.
 ///
@@ -31,6 +32,22 @@ fn open_kafka(kafka: &Kafka, consumes: bool) -> Result<Box<dyn Bus>, String> {
         }
         KafkaClient::Auto | KafkaClient::Native => Box::new(Native::open(kafka, consumes, now)?),
     })
+}
+
+/// Makes sure that no other instance runs on the data folder, for as long as the file lives. The spool does so by itself.
+///
+/// # Errors
+/// Another instance does, or the folder cannot be written.
+pub fn claim(config: &Config) -> Result<Option<File>, Failure> {
+    if config.kafka.bootstrap_servers.is_empty() {
+        return Ok(None);
+    }
+    let dir = &config.spool.dir;
+    fs::create_dir_all(dir)
+        .map_err(SpoolError::at(dir))
+        .and_then(|()| spool::lock(dir))
+        .map(Some)
+        .map_err(|error| spool_failure(&error))
 }
 
 /// Where records go, for people: the brokers, or `spool:DIR`.

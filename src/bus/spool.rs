@@ -57,7 +57,7 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
-    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         |source| Self::Io { path: path.to_owned(), source }
     }
 }
@@ -280,7 +280,8 @@ fn topic_path(dir: &Path, topic: &str) -> PathBuf {
     dir.join(format!("{topic}.jsonl"))
 }
 
-fn lock(dir: &Path) -> Result<File, SpoolError> {
+/// Locks a folder for this process, for as long as the file lives.
+pub(super) fn lock(dir: &Path) -> Result<File, SpoolError> {
     let path = dir.join(LOCK_FILE);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(SpoolError::at(&path))?;
     match file.try_lock() {

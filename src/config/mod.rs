@@ -1,6 +1,8 @@
 //! `config.toml`: what it says, after flags and environment had their word.
 
+mod changes;
 mod environment;
+mod inputs;
 mod plan;
 mod problem;
 mod reader;
@@ -11,6 +13,8 @@ mod signals;
 mod source;
 mod stages;
 
+pub use changes::{IN_FLIGHT, changed_keys};
+pub use inputs::Inputs;
 pub use problem::Problem;
 pub use source::{BUILT_IN, Source};
 

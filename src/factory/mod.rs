@@ -26,7 +26,7 @@ pub use lots::LotState;
 pub use memory::MemoryNeeds;
 pub use slots::MachineState;
 
-use crate::units::{LotId, Priority, SimTime, SiteId, SlotId, StageId};
+use crate::units::{LotId, Priority, SimTime, SiteId, SlotId, Span, StageId};
 use agenda::Agenda;
 use codes::Codes;
 use draws::{Digest, What as Draw};
@@ -184,6 +184,11 @@ impl Factory {
         }
         self.now = self.now.max(to);
         self.now
+    }
+
+    /// Changes how long a machine waits between two records, from its next record on. Returns whether that is a change.
+    pub fn set_telemetry_interval(&mut self, interval: Span) -> bool {
+        std::mem::replace(&mut self.plan.telemetry_interval, interval) != interval
     }
 
     /// When the next timer is due; `SimTime::NEVER` when none is.

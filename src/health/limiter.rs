@@ -1,6 +1,8 @@
 //! How often one client may ask: a token bucket for each address, in a table of fixed size.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Clients remembered at one time; beyond it the one that has been quiet longest is forgotten.
@@ -9,8 +11,8 @@ const CLIENTS_MAX: usize = 256;
 /// The clients' buckets.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    /// Tokens a second, and the most a bucket holds.
-    rate: f64,
+    /// Tokens a second, and the most a bucket holds; 0 counts as 1.
+    requests_per_second: Arc<AtomicU32>,
     buckets: Vec<Bucket>,
 }
 
@@ -22,9 +24,9 @@ struct Bucket {
 }
 
 impl Limiter {
-    /// Every client may ask `requests_per_second` times a second, and as often at once. 0 counts as 1.
-    pub(super) fn new(requests_per_second: u32) -> Self {
-        Self { rate: f64::from(requests_per_second.max(1)), buckets: Vec::with_capacity(CLIENTS_MAX) }
+    /// Every client may ask `requests_per_second` times a second, and as often at once.
+    pub(super) fn new(requests_per_second: Arc<AtomicU32>) -> Self {
+        Self { requests_per_second, buckets: Vec::with_capacity(CLIENTS_MAX) }
     }
 
     /// Takes one request's token.
@@ -32,7 +34,7 @@ impl Limiter {
     /// # Errors
     /// How long the client has to wait for the next one.
     pub(super) fn take(&mut self, client: IpAddr, now: Instant) -> Result<(), Duration> {
-        let rate = self.rate;
+        let rate = self.rate();
         let bucket = self.bucket(network_of(client), now);
         let elapsed = now.saturating_duration_since(bucket.filled_at).as_secs_f64();
         bucket.tokens = (bucket.tokens + elapsed * rate).min(rate);
@@ -44,10 +46,14 @@ impl Limiter {
         Ok(())
     }
 
+    fn rate(&self) -> f64 {
+        f64::from(self.requests_per_second.load(Ordering::Relaxed).max(1))
+    }
+
     fn bucket(&mut self, client: IpAddr, now: Instant) -> &mut Bucket {
         let index = match self.buckets.iter().position(|bucket| bucket.client == client) {
             Some(index) => index,
-            None => self.insert(Bucket { client, tokens: self.rate, filled_at: now }),
+            None => self.insert(Bucket { client, tokens: self.rate(), filled_at: now }),
         };
         &mut self.buckets[index]
     }
@@ -84,9 +90,13 @@ mod tests {
         IpAddr::from(n.to_be_bytes())
     }
 
+    fn limiter(requests_per_second: u32) -> Limiter {
+        Limiter::new(Arc::new(AtomicU32::new(requests_per_second)))
+    }
+
     #[test]
     fn a_burst_is_served_then_one_token_comes_back_at_a_time() {
-        let (mut limiter, start) = (Limiter::new(20), clock::now());
+        let (mut limiter, start) = (limiter(20), clock::now());
         for _ in 0..20 {
             assert_eq!(limiter.take(client(1), start), Ok(()));
         }
@@ -98,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_forgets_the_quietest() {
-        let (mut limiter, start) = (Limiter::new(1), clock::now());
+        let (mut limiter, start) = (limiter(1), clock::now());
         for n in 0..CLIENTS_MAX as u32 {
             assert_eq!(limiter.take(client(n), start + Duration::from_micros(n.into())), Ok(()));
         }
@@ -111,7 +121,7 @@ mod tests {
 
     #[test]
     fn one_host_cannot_multiply_itself() {
-        let (mut limiter, now) = (Limiter::new(1), clock::now());
+        let (mut limiter, now) = (limiter(1), clock::now());
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         assert!(limiter.take(address("2001:db8::1"), now).is_ok());
         assert!(limiter.take(address("2001:db8::2"), now).is_err());

@@ -23,6 +23,8 @@ use server::Server;
 use snapshot::Snapshot;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -59,6 +61,7 @@ struct Published {
 #[derive(Debug)]
 pub struct Handle {
     addr: SocketAddr,
+    requests_per_second: Arc<AtomicU32>,
     latest: Sender<Published>,
     unread: Receiver<Published>,
     waker: Waker,
@@ -74,9 +77,11 @@ pub fn start(config: &HealthCheck, now: Instant, first: Snapshot) -> Result<Hand
     let fail = |source| BindError { address, source };
     let (latest, unread) = bounded(1);
     let first = Published { at: now, snapshot: first };
-    let (server, waker, addr) = Server::bind(address, config.requests_per_second, first, unread.clone()).map_err(fail)?;
+    let requests_per_second = Arc::new(AtomicU32::new(config.requests_per_second));
+    let (server, waker, addr) =
+        Server::bind(address, Arc::clone(&requests_per_second), first, unread.clone()).map_err(fail)?;
     let thread = thread::Builder::new().name("health".to_owned()).spawn(move || server.run()).map_err(fail)?;
-    Ok(Handle { addr, latest, unread, waker, thread: Some(thread) })
+    Ok(Handle { addr, requests_per_second, latest, unread, waker, thread: Some(thread) })
 }
 
 impl Handle {
@@ -84,6 +89,11 @@ impl Handle {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Changes how often a client may ask, from its next request on. Returns whether that is a change.
+    pub fn set_requests_per_second(&self, requests: u32) -> bool {
+        self.requests_per_second.swap(requests, Ordering::Relaxed) != requests
     }
 
     /// Shows `snapshot` from now on, and that the main loop is alive at `now`. Never waits, wakes nobody: the channel holds the

@@ -12,6 +12,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use std::cmp::Reverse;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
@@ -61,7 +63,7 @@ impl Server {
     /// The operating system's.
     pub(super) fn bind(
         address: SocketAddr,
-        requests_per_second: u32,
+        requests_per_second: Arc<AtomicU32>,
         first: Published,
         published: Receiver<Published>,
     ) -> io::Result<(Self, Waker, SocketAddr)> {

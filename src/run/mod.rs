@@ -1,12 +1,15 @@
 //! Wires a live factory together and runs its loop.
 
+mod dump;
 mod feed;
 mod intake;
 mod production;
+mod reread;
 mod signals;
 mod story;
 mod supervisor;
 
+pub use reread::Reread;
 pub use signals::{SIGNALS, Stop};
 
 use crate::api::{self, ApiSender};
@@ -19,9 +22,12 @@ use crate::orders::Generator;
 use crate::units::{SimTime, Span};
 use crate::wire::Utc;
 use crate::wire::{Encoder, run_id};
+use crossbeam_channel::Receiver;
 use feed::{Demo, Feed, OrderFile};
 use log::{info, warn};
 use production::Production;
+use signals::Wish;
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 use story::StatusLine;
@@ -53,18 +59,26 @@ pub struct Options {
     pub duration: Option<Span>,
 }
 
-/// Runs a factory until it is done or a signal comes.
+/// Runs a factory until it is done or a signal comes. SIGHUP reads `reread` again.
 ///
 /// # Errors
 /// Something it needs is not to be had; the message says what.
-pub fn run(config: Config, options: &Options) -> Result<(), Failure> {
+pub fn run(config: Config, options: &Options, reread: &Reread) -> Result<(), Failure> {
     let stop = Stop::on_signal()?;
+    let (to_reread, to_dump) = (Wish::to_reread()?, Wish::to_dump()?);
     let mut live = Live::start(config, options)?;
     while !stop.is_wanted() {
         let now = clock::now();
         if live.ticker.due() <= now {
             live.ticker.begin(now);
             live.observe(now);
+            if to_reread.take() {
+                live.reading = Some(reread.clone().begin());
+            }
+            live.take_reread(now);
+            if to_dump.take() {
+                live.dump(now);
+            }
         }
         let pace = live.step(now)?;
         if live.is_finished() {
@@ -98,12 +112,15 @@ struct Live {
     ticker: Ticker,
     production: Production,
     bus: Box<dyn Bus>,
+    _claim: Option<File>,
     api: Option<ApiSender>,
     health: health::Handle,
     /// What of the snapshot never changes.
     identity: Snapshot,
     intake_paused: bool,
     supervisor: Supervisor,
+    /// The configuration, while it is read again.
+    reading: Option<Receiver<Config>>,
 }
 
 impl Live {
@@ -121,6 +138,7 @@ impl Live {
             (None, None) => Feed::None,
         };
         let consumes = options.orders.is_none();
+        let claim = bus::claim(&config)?;
         let bus = bus::open(&config, consumes)?;
         let api = config.api.enabled.then(|| ApiSender::start(&config.api, &api::Limits::default())).transpose();
         let api = api.map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
@@ -153,11 +171,13 @@ impl Live {
             ticker: Ticker::new(origin, config.simulation.tick),
             production: Production::new(config.plan, start, feed, encoder),
             bus,
+            _claim: claim,
             api,
             health,
             identity,
             intake_paused: false,
             supervisor: Supervisor::ready(),
+            reading: None,
         })
     }
 

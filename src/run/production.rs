@@ -6,10 +6,10 @@ use super::story;
 use crate::api::ApiSender;
 use crate::bus::{Bus, Incoming, Taken};
 use crate::error::Failure;
-use crate::factory::outputs::{Outputs, What};
+use crate::factory::outputs::{Machine, Outputs, What};
 use crate::factory::plan::Plan;
-use crate::factory::{self, Factory};
-use crate::units::SimTime;
+use crate::factory::{self, Factory, MachineState};
+use crate::units::{SimTime, Span};
 use crate::wire::Encoder;
 
 /// Outputs made before they must be published: so many fit into what a bus calls room.
@@ -59,6 +59,19 @@ impl Production {
 
     pub(super) fn order_counts(&self) -> Counts {
         self.intake.counts()
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) fn machines(&self) -> impl Iterator<Item = (Machine, MachineState)> + '_ {
+        self.factory.machines()
+    }
+
+    /// Changes how long a machine waits between two records. Returns whether that is a change.
+    pub(super) fn set_telemetry_interval(&mut self, interval: Span) -> bool {
+        self.factory.set_telemetry_interval(interval)
     }
 
     /// When something happens next of itself; `NEVER` when nothing does.

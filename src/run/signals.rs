@@ -1,14 +1,21 @@
-//! SIGINT and SIGTERM ask the loop to leave; the second one leaves at once.
+//! Signals set flags that the loop looks at: SIGINT and SIGTERM ask it to leave, and the second one ends the process at once.
 
 use crate::error::{Exit, Failure};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What signals do, for the manual.
-pub const SIGNALS: [(&str, &str); 1] =
-    [("SIGINT, SIGTERM", "flush what waits and leave within 3 seconds; a second one leaves at once")];
+pub const SIGNALS: [(&str, &str); 3] = [
+    ("SIGINT, SIGTERM", "flush what waits and leave within 3 seconds; a second one leaves at once"),
+    (
+        "SIGHUP",
+        "open the log file anew, and read the configuration again for the keys that can change in flight; any other key that \
+         has changed is named in the log and stays as it was",
+    ),
+    ("SIGUSR1", "write to the log how everything stands"),
+];
 
 /// The wish to leave.
 #[derive(Clone, Debug)]
@@ -25,7 +32,7 @@ impl Stop {
             // In this order: the second signal finds the flag set and ends the process.
             flag::register_conditional_shutdown(signal, Exit::TempFail as i32, Arc::clone(&wanted))
                 .and_then(|_| flag::register(signal, Arc::clone(&wanted)))
-                .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot listen for signal {signal}: {error}")))?;
+                .map_err(|error| cannot_listen(signal, &error))?;
         }
         Ok(Self(wanted))
     }
@@ -35,4 +42,35 @@ impl Stop {
     pub fn is_wanted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// A wish that is served and then forgotten.
+#[derive(Debug)]
+pub(super) struct Wish(Arc<AtomicBool>);
+
+impl Wish {
+    /// SIGHUP: open the log anew, read the configuration again.
+    pub(super) fn to_reread() -> Result<Self, Failure> {
+        Self::on(SIGHUP)
+    }
+
+    /// SIGUSR1: write the state to the log.
+    pub(super) fn to_dump() -> Result<Self, Failure> {
+        Self::on(SIGUSR1)
+    }
+
+    fn on(signal: i32) -> Result<Self, Failure> {
+        let wanted = Arc::new(AtomicBool::new(false));
+        flag::register(signal, Arc::clone(&wanted)).map_err(|error| cannot_listen(signal, &error))?;
+        Ok(Self(wanted))
+    }
+
+    /// Whether a signal came since the last call.
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+fn cannot_listen(signal: i32, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Unavailable, format!("cannot listen for signal {signal}: {error}"))
 }

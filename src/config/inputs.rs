@@ -1,0 +1,26 @@
+//! Everything a configuration is read from, so that it can be read again.
+
+use super::{Config, Overrides, Problem, Source, load};
+use std::path::PathBuf;
+
+/// Where a configuration comes from. The environment of the process is the third source.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// The file that is named, if one is.
+    pub file: Option<PathBuf>,
+    /// What flags set.
+    pub overrides: Overrides,
+}
+
+impl Inputs {
+    /// Reads the configuration. The file comes with it, to be compared with a later reading.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the lines.
+    pub fn read(&self) -> Result<(Config, Option<Source>), Vec<Problem>> {
+        let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let source = Source::find(self.file.as_deref().filter(|path| !path.as_os_str().is_empty()))
+            .map_err(|problem| vec![problem])?;
+        Ok((load(source.as_ref(), &environment, &self.overrides)?, source))
+    }
+}

@@ -1,0 +1,166 @@
+//! The program under a service manager, a scheduler or an administrator: the notify protocol, signals, the journal, the
+//! manual.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
+
+#[path = "common/program.rs"]
+mod program;
+
+use program::{Place, QUICK, Running, wait_for};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// The messages of systemd's notify protocol, until one is `last`.
+fn notified(socket: &UnixDatagram, last: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    while messages.last().is_none_or(|message| message != last) {
+        let mut datagram = [0; 512];
+        let length = socket.recv(&mut datagram).unwrap();
+        messages.extend(std::str::from_utf8(&datagram[..length]).unwrap().lines().map(str::to_owned));
+    }
+    messages
+}
+
+#[test]
+fn a_service_manager_hears_that_it_is_ready_that_it_ticks_and_that_it_leaves() {
+    let place = Place::with_config(QUICK);
+    let socket = UnixDatagram::bind(place.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut command = place.command(&["run", "--tick", "10"]);
+    command.env("NOTIFY_SOCKET", place.path("notify")).env("WATCHDOG_USEC", "200000").stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    assert_eq!(notified(&socket, "READY=1"), ["READY=1"]);
+    for _ in 0..3 {
+        assert_eq!(notified(&socket, "WATCHDOG=1"), ["WATCHDOG=1"]);
+    }
+    // A process that is stopped as a hung one would be feeds no watchdog.
+    let signal = |name: &str| {
+        assert!(std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    socket.set_read_timeout(Some(Duration::from_millis(600))).unwrap();
+    let mut datagram = [0; 64];
+    let fed_meanwhile = (0..20).take_while(|_| socket.recv(&mut datagram).is_ok()).count();
+    assert!(fed_meanwhile < 10, "a stopped process fed the watchdog");
+    signal("-CONT");
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    notified(&socket, "WATCHDOG=1");
+    signal("-TERM");
+    notified(&socket, "STOPPING=1");
+    assert!(child.wait().unwrap().success());
+}
+
+fn wait_to_say(factory: &Running, text: &str) {
+    wait_for(text, || factory.said().contains(text));
+}
+
+#[test]
+fn a_hangup_opens_the_log_anew_takes_what_can_change_and_names_what_cannot() {
+    let config = |interval: &str, own: &str| QUICK.replace("telemetry_interval = 1\n", interval) + own;
+    let place = Place::with_config(&config("telemetry_interval = 1\nspeed = 1\n", ""));
+    let factory = place.start(&["run", "--tick", "10"]);
+    fs::rename(place.path("simulator.log"), place.path("moved.log")).unwrap();
+    place.write("config.toml", &config("telemetry_interval = 0.5\nspeed = 2\n", "[kafka]\nbatch_size = 99\n"));
+    factory.signal("HUP");
+    wait_to_say(&factory, "kafka.batch_size has changed: it is taken at the next start only");
+    wait_to_say(&factory, "simulation.telemetry_interval is now 0.5 s");
+    wait_to_say(&factory, "simulation.speed is now 2");
+    wait_for("the new speed to be shown", || factory.get("/metrics").1.contains("\nmokasim_speed 2.0\n"));
+    assert!(fs::read_to_string(place.path("simulator.log")).unwrap().contains("the log is opened anew"));
+
+    place.write("config.toml", "nonsense = 1\n");
+    factory.signal("HUP");
+    wait_to_say(&factory, "the configuration stays as it was: config.toml:1: nonsense");
+
+    let own = "[log]\nlevel = \"warn\"\nterminal_level = \"warn\"\n[kafka]\nbatch_size = 98\n";
+    let quiet = config("telemetry_interval = 0.5\nspeed = 2\n", own);
+    place.write("config.toml", &quiet);
+    let before = factory.said();
+    factory.signal("HUP");
+    wait_for("the rereading", || factory.said()[before.len()..].contains("kafka.batch_size has changed"));
+    let after = factory.stop();
+    assert!(!after[before.len()..].contains("[INFO]"), "{after}");
+}
+
+#[test]
+fn a_dump_of_the_state_goes_to_the_log() {
+    let place = Place::with_config(QUICK);
+    let factory = place.start(&["run", "--demo", "--tick", "10"]);
+    wait_for("work", || factory.health()["active_lots"] != 0);
+    factory.signal("USR1");
+    wait_to_say(&factory, "state: linea_test-Vietnam: ");
+    let said = factory.stop();
+    let dump: Vec<_> = said.lines().filter_map(|line| line.split_once("state: ")).map(|(_, state)| state).collect();
+    assert!(
+        dump[0].starts_with("run ")
+            && dump[1].starts_with("status at ")
+            && dump[2].starts_with("bus spool:data: connected true")
+    );
+    assert_eq!(dump.len(), 4 + 3 * 4, "{dump:?}");
+}
+
+#[test]
+fn the_journal_gets_levels_and_no_second_timestamp() {
+    let place = Place::with_config(QUICK);
+    place.append("data.orders", "{\"codice_lotto\":\"bad\"}\n");
+    let output =
+        place.run_ok(&["run", "--orders", "data.orders", "--until-idle", "--speed", "max", "--log-target", "journal"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.lines().all(|line| line.starts_with("<6>") || line.starts_with("<4>")), "{stderr}");
+    assert!(stderr.contains("<6>plants: Italia") && stderr.contains("<4>order at partition 0"), "{stderr}");
+    assert!(!place.path("simulator.log").exists());
+}
+
+#[test]
+fn a_scheduler_that_starts_it_again_is_told_nothing_at_its_level() {
+    let place = Place::with_config(QUICK);
+    let factory = place.start(&["run"]);
+    let log = fs::metadata(place.path("simulator.log")).unwrap().len();
+    let again = place.run(&["run", "--log-target", "file", "--log-level", "warn"]);
+    assert_eq!(again.status.code(), Some(75));
+    assert!(again.stderr.is_empty() && again.stdout.is_empty());
+    assert_eq!(fs::metadata(place.path("simulator.log")).unwrap().len(), log);
+    // On Kafka nothing is written to the folder, and two instances are kept apart all the same.
+    let kafka = ["run", "--broker", "127.0.0.1:1", "--data", "kafka"];
+    let first = place.start(&kafka);
+    let second = place.run(&kafka);
+    assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+    first.stop();
+    factory.stop();
+}
+
+#[test]
+fn the_manual_has_every_flag_key_variable_file_signal_and_exit_code() {
+    let place = Place::new();
+    let text = |args: &[&str]| String::from_utf8(place.run_ok(args).stdout).unwrap();
+    let man = text(&["man"]).replace("\\-", "-").replace("\\&", "");
+    let mut expected: BTreeSet<String> = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"].map(str::to_owned).into();
+    for command in ["run", "send", "check", "health", "completions", "man"] {
+        let help = text(&[command, "--help"]);
+        let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
+        expected.extend(words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned));
+        expected.insert(command.to_owned());
+    }
+    expected.extend(mokasim::config::VARIABLES.map(|(name, _)| name.to_owned()));
+    expected.extend(mokasim::config::IN_FLIGHT.map(str::to_owned));
+    expected.extend(mokasim::error::Exit::TABLE.map(|(exit, _)| format!("\\fB{}\\fR", exit as u8)));
+    let keys = mokasim::config::BUILT_IN.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);
+    expected.extend(keys.map(|key| key.trim_start_matches("# ").trim().to_owned()));
+    for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM", "NO_COLOR"] {
+        expected.insert(variable.to_owned());
+    }
+    let missing: Vec<_> = expected.iter().filter(|word| !man.contains(word.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_shell_gets_completions_of_every_flag() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = String::from_utf8(place.run_ok(&["completions", shell]).stdout).unwrap();
+        assert!(text.contains("until-idle") && text.contains("log-target"), "{shell}");
+    }
+}
