@@ -339,6 +339,7 @@ pub fn draw_seed() -> u64 {
 /// Tells whoever started it what runs and where to look.
 fn announce(config: &Config, identity: &Snapshot, start: SimTime, health: std::net::SocketAddr) {
     let plan = &config.plan;
+    let program = std::env::args().next().unwrap_or_else(|| "mokasim".to_owned());
     let speed = identity.speed.map_or("as fast as the bus takes the records".to_owned(), |speed| format!("at {speed}x"));
     let (sites, machines) = (plan.played_sites().map(|site| &*site.name).collect::<Vec<_>>(), plan.machines_total());
     info!("plants: {}; {machines} machines, {speed}, simulated time starts at {}", sites.join(", "), Utc(start));
@@ -347,10 +348,10 @@ fn announce(config: &Config, identity: &Snapshot, start: SimTime, health: std::n
     if config.kafka.bootstrap_servers.is_empty() {
         let dir = config.spool.dir.display();
         info!("records go to {dir}/*.jsonl, orders are read from {dir}/{}.jsonl", config.kafka.topics.orders);
-        info!("send more: mokasim send --mode batch --count 5 --data {dir}");
+        info!("send more: {program} send --mode batch --count 5 --data {dir}");
     } else {
         let broker = &identity.kafka_broker;
         info!("records go to the Kafka broker {broker}, orders come from its topic {}", config.kafka.topics.orders);
-        info!("send more: mokasim send --mode batch --count 5 --broker {broker}");
+        info!("send more: {program} send --mode batch --count 5 --broker {broker}");
     }
 }
