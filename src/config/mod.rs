@@ -47,7 +47,7 @@ pub const VARIABLES: [(&str, &str); 6] = [
 pub struct Overrides {
     /// Brokers, by [`server`]; empty: not given.
     pub bootstrap_servers: Vec<String>,
-    /// Folder of the spool.
+    /// Folder of the spool, which is the bus then unless `bootstrap_servers` are given too.
     pub data: Option<PathBuf>,
     /// The one plant to play.
     pub site: Option<String>,
@@ -128,7 +128,7 @@ impl Config {
     }
 
     fn lay_over(&mut self, overrides: &Overrides) {
-        if !overrides.bootstrap_servers.is_empty() {
+        if !overrides.bootstrap_servers.is_empty() || overrides.data.is_some() {
             self.kafka.bootstrap_servers.clone_from(&overrides.bootstrap_servers);
         }
         if let Some(data) = &overrides.data {

@@ -192,6 +192,10 @@ fn flags_come_before_the_environment_and_it_before_the_file() {
     assert_eq!((environment.health_check.port, environment.api.enabled), (2, true));
     assert_eq!(environment.api.api_key.0, "123");
 
+    let spool = Overrides { data: Some("flag".into()), ..Overrides::default() };
+    let spool = load_with(text, &variables, &spool).unwrap();
+    assert!(spool.kafka.bootstrap_servers.is_empty(), "a folder is asked for, and no broker");
+
     let flags = load_with(text, &variables, &flags).unwrap();
     assert_eq!(flags.kafka.bootstrap_servers, ["flag:1"]);
     assert_eq!((flags.simulation.speed, flags.simulation.seed, flags.plan.seed), (Speed::Max, Some(7), 7));
