@@ -205,7 +205,7 @@ impl Live {
     }
 
     fn publish(&mut self) -> bool {
-        self.production.publish(&mut *self.bus, self.api.as_mut())
+        self.production.publish(&mut *self.bus, self.api.as_mut(), self.clock.is_none())
     }
 
     fn poll(&mut self, now: Instant, orders_max: usize) {

@@ -180,9 +180,12 @@ impl Production {
     }
 
     /// Hands the outputs to the bus until one finds no room; that one and those behind it stay for the next call. Returns
-    /// whether all went.
-    pub(super) fn publish(&mut self, bus: &mut dyn Bus, mut api: Option<&mut ApiSender>) -> bool {
+    /// whether all went. A clock that `waits` for the bus has nothing dropped: telemetry stays as well while there is little room.
+    pub(super) fn publish(&mut self, bus: &mut dyn Bus, mut api: Option<&mut ApiSender>, waits: bool) -> bool {
         for output in &self.outputs.iter().as_slice()[self.published..] {
+            if waits && !bus.has_room() {
+                return false;
+            }
             let encoded = self.encoder.encode(output, &self.outputs);
             let record = encoded.record();
             if bus.publish(&record).is_err() {
