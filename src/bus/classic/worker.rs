@@ -92,6 +92,13 @@ pub(super) enum Failure {
     Abandoned,
 }
 
+impl Failure {
+    /// Whether the broker is away, in one of the many ways in which that shows.
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Request(kafka::Error::Io(_)))
+    }
+}
+
 impl From<Abandoned> for Failure {
     fn from(_: Abandoned) -> Self {
         Self::Abandoned
@@ -116,7 +123,7 @@ pub(super) struct Worker {
     commit_refusal: Option<KafkaCode>,
     backoff: Backoff,
     failures: u32,
-    /// The last failure that was logged, until there is a connection again.
+    /// The last failure that was logged, until there is a connection again; empty for a broker that is away.
     logged: Option<String>,
 }
 
@@ -159,10 +166,10 @@ impl Worker {
             if self.report(Report::Down).is_err() {
                 return;
             }
-            let reason = failure.to_string();
-            if self.logged.as_ref() != Some(&reason) {
-                log::warn!("no Kafka broker: {reason}");
-                self.logged = Some(reason);
+            let kind = if failure.is_absence() { String::new() } else { failure.to_string() };
+            if self.logged.as_ref() != Some(&kind) {
+                log::warn!("no Kafka broker: {failure}");
+                self.logged = Some(kind);
             }
             self.failures = match failure {
                 // It will not grow older: ask as seldom as may be.

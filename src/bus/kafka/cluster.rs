@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest};
 use kafka_protocol::protocol::{Request, StrBytes};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Who sent a request, and is given its answer.
@@ -53,6 +53,8 @@ pub struct Cluster {
     backoff: Backoff,
     tickets: u64,
     errors: u64,
+    /// Brokers whose failure has been logged, until one connection to them is back; and whether it is an absence.
+    told: HashMap<Endpoint, bool>,
 }
 
 /// When metadata is asked for.
@@ -109,6 +111,7 @@ impl Cluster {
             backoff,
             tickets: 0,
             errors: 0,
+            told: HashMap::new(),
         }
     }
 
@@ -422,9 +425,7 @@ impl Cluster {
         let failures = if given_up { 0 } else { link.failures().saturating_add(1) };
         if !given_up {
             self.errors += 1;
-            if failures == 1 {
-                log::warn!("Kafka broker {}: {failure}", link.endpoint());
-            }
+            tell(&mut self.told, link.endpoint(), failure, failures);
         }
         let until = now + self.backoff.delay(failures);
         let connection = link.fail(failure.clone(), Some(until));
@@ -475,7 +476,7 @@ impl Cluster {
                 self.fail(target, &failure, now);
                 continue;
             }
-            if was_failing && link.last_failure().is_none() {
+            if was_failing && link.last_failure().is_none() && self.told.remove(link.endpoint()).is_some() {
                 log::info!("Kafka broker {}: connected", link.endpoint());
             }
             while let Some((ticket, answer)) = self.connection_mut(target).and_then(Connection::next_answer) {
@@ -494,6 +495,19 @@ impl Cluster {
         let coordinator = self.coordinator.at.filter(|at| *at > now);
         links.chain(refresh).chain(self.refresh.candidate_until.filter(|at| *at > now)).chain(coordinator).min()
     }
+}
+
+/// Logs a failure of a broker once, however many connections to it fail and whatever becomes of the attempts to connect
+/// again; once more when it is of another kind: it is there, and refuses us.
+fn tell(told: &mut HashMap<Endpoint, bool>, endpoint: &Endpoint, failure: &Failure, failures: u32) {
+    let is_absence = failure.is_absence();
+    let is_late_echo = is_absence && failures > 1;
+    if is_late_echo || told.get(endpoint) == Some(&is_absence) {
+        log::debug!("Kafka broker {endpoint}: {failure}");
+        return;
+    }
+    told.insert(endpoint.clone(), is_absence);
+    log::warn!("Kafka broker {endpoint}: {failure}");
 }
 
 /// The coordinator, where the answer names one.

@@ -86,6 +86,20 @@ impl Failure {
         matches!(self, Self::NoCommonVersion { client, broker, .. } if broker.1 < client.0)
             || matches!(self, Self::Closed { in_handshake: true })
     }
+
+    /// Whether the broker is away or mute, rather than there and saying something that is of no use.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Resolve { .. }
+                | Self::Io(_)
+                | Self::Closed { .. }
+                | Self::ConnectTimedOut
+                | Self::TimedOut(_)
+                | Self::GivenUp
+        )
+    }
 }
 
 impl From<std::io::Error> for Failure {

@@ -38,7 +38,7 @@ impl Fetcher {
             if matches!(failure, Failure::Garbled { .. }) {
                 cluster.fail(target, &failure, now);
             }
-            self.refused(&indices, &failure.to_string(), now, cluster);
+            self.failed(&indices, &failure, now, cluster);
         }
     }
 
@@ -118,14 +118,24 @@ impl Fetcher {
         Ok(())
     }
 
+    /// The request came to nothing. That a broker is away has been logged for all that use it.
+    pub(super) fn failed(&mut self, indices: &[i32], failure: &Failure, now: Instant, cluster: &mut Cluster) {
+        let level = if failure.is_absence() { log::Level::Debug } else { log::Level::Warn };
+        self.rest(indices, level, &failure.to_string(), now, cluster);
+    }
+
+    fn refused(&mut self, indices: &[i32], why: &str, now: Instant, cluster: &mut Cluster) {
+        self.rest(indices, log::Level::Warn, why, now, cluster);
+    }
+
     /// The leader may have moved, or have lost its connection: what is known of it is asked for again, and then the partition.
-    pub(super) fn refused(&mut self, indices: &[i32], why: &str, now: Instant, cluster: &mut Cluster) {
+    fn rest(&mut self, indices: &[i32], level: log::Level, why: &str, now: Instant, cluster: &mut Cluster) {
         self.counts.errors += 1;
         cluster.refresh_metadata(now);
         for index in indices {
             let Some(partition) = self.partitions.get_mut(index) else { continue };
             if partition.failures == 0 {
-                log::warn!("{} partition {index}: {why}", self.topic);
+                log::log!(level, "{} partition {index}: {why}", self.topic);
             }
             partition.failures = partition.failures.saturating_add(1);
             partition.rest_until = Some(now + cluster.backoff(partition.failures));

@@ -29,14 +29,14 @@ impl Fetcher {
             if !to_reset.is_empty()
                 && let Err(failure) = self.list_offsets(broker, &to_reset, now, cluster)
             {
-                self.refused(&to_reset, &failure.to_string(), now, cluster);
+                self.failed(&to_reset, &failure, now, cluster);
             }
             let to_fetch: Vec<i32> = placed.into_iter().filter(|index| self.has_room(*index)).collect();
             if !to_fetch.is_empty()
                 && self.fetches.values().all(|fetch| fetch.broker != broker)
                 && let Err(failure) = self.fetch(broker, &to_fetch, now, cluster)
             {
-                self.refused(&to_fetch, &failure.to_string(), now, cluster);
+                self.failed(&to_fetch, &failure, now, cluster);
             }
         }
     }
