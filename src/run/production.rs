@@ -155,9 +155,10 @@ impl Production {
         }
     }
 
-    /// Takes an order from the bus, at the instant reached.
+    /// Takes an order from the bus, at the instant reached, once all that is due then is done.
     pub(super) fn take(&mut self, incoming: Incoming<'_>) -> Taken {
-        if self.outputs.len() >= OUTPUTS_MAX || self.intake.is_full() {
+        let is_due = self.factory.next_due() <= self.at;
+        if is_due || self.outputs.len() >= OUTPUTS_MAX || self.intake.is_full() {
             return Taken::Later;
         }
         let arrival = Arrival {
