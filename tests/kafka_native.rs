@@ -234,21 +234,22 @@ fn instances_share_the_partitions_and_no_order_is_lost_or_doubled_when_one_comes
 #[test]
 fn a_static_member_that_restarts_causes_no_rebalance() {
     each_version(|version, bootstrap| {
-        for modern in [false, true] {
-            let topic = format!("static-{modern}");
+        for (modern, crashes) in [(false, false), (false, true), (true, false), (true, true)] {
+            let topic = format!("static-{modern}-{crashes}");
             create_topic(version, bootstrap, &topic, "4");
-            let member = |instance: &str| GroupSettings {
-                modern,
-                instance_id: Some(instance.into()),
-                ..group(&format!("static-{modern}"), &topic)
-            };
+            let member =
+                |instance: &str| GroupSettings { modern, instance_id: Some(instance.into()), ..group(&topic, &topic) };
             let mut stays = Instance::new(bootstrap, member("stays"));
             let mut restarts = Instance::new(bootstrap, member("restarts"));
             run(&mut [&mut stays, &mut restarts], "shared", |instances| {
                 instances.iter().all(|instance| instance.consumer.group().assigned().len() == 2)
             });
             let before = (stays.consumer.group().identity().unwrap(), restarts.consumer.group().assigned().to_vec());
-            restarts.close();
+            if crashes {
+                drop(restarts);
+            } else {
+                restarts.close();
+            }
             let mut restarted = Instance::new(bootstrap, member("restarts"));
             kcat(bootstrap, &topic, &[], numbered(0..200));
             run(&mut [&mut stays, &mut restarted], "all read", |instances| {
@@ -263,4 +264,134 @@ fn a_static_member_that_restarts_causes_no_rebalance() {
             restarted.close();
         }
     });
+}
+
+#[test]
+fn what_java_and_python_write_is_read_without_what_was_aborted() {
+    each_version(|version, bootstrap| {
+        let topic = "others-write";
+        create_topic(version, bootstrap, topic, "3");
+        let python = output(Command::new(BROKER).arg("python"));
+        let script = r#"
+import sys, confluent_kafka
+producer = confluent_kafka.Producer({"bootstrap.servers": sys.argv[1], "transactional.id": "python", "compression.type": "lz4"})
+producer.init_transactions()
+for commit in (True, False, True):
+    producer.begin_transaction()
+    for n in range(50):
+        producer.produce(sys.argv[2], f"committed-{commit}", f"key-{n}", headers={"n": str(n)})
+    producer.flush()
+    producer.commit_transaction() if commit else producer.abort_transaction()
+"#;
+        output(Command::new(python.trim()).args(["-c", script, bootstrap, topic]));
+        let server = format!("bootstrap.servers={bootstrap}");
+        let java = ["--topic", topic, "--num-records", "200", "--record-size", "100", "--throughput", "-1"];
+        tool(version, "ProducerPerformance", &[&java[..], &["--producer-props", &server, "compression.type=gzip"]].concat());
+
+        let mut instance = Instance::new(bootstrap, group("others-write", topic));
+        // The markers of the transactions are read over, so the lag is zero only behind them.
+        run(&mut [&mut instance], "all read", |instances| {
+            instances[0].seen.len() >= 300 && instances[0].consumer.lag().all(|(_, lag)| lag == Some(0))
+        });
+        let committed = instance.seen.iter().filter(|(_, _, value)| value == "committed-True").count();
+        assert_eq!((instance.seen.len(), committed), (300, 100));
+        instance.close();
+        let shown = describe(version, bootstrap, "others-write", &["--offsets"]);
+        assert_eq!(shown.len(), 3, "{shown:?}");
+        assert!(shown.iter().all(|row| row["LAG"] == "0"), "{shown:?}");
+    });
+}
+
+/// The rows that ConsumerGroupCommand shows, by the names of its columns.
+fn describe(version: &str, bootstrap: &str, group: &str, what: &[&str]) -> Vec<BTreeMap<String, String>> {
+    let arguments = [&["--bootstrap-server", bootstrap, "--describe", "--group", group], what].concat();
+    let shown = tool(version, "consumer.group.ConsumerGroupCommand", &arguments);
+    let mut lines = shown.lines().filter(|line| !line.trim().is_empty()).skip_while(|line| !line.starts_with("GROUP"));
+    let names: Vec<&str> = lines.next().unwrap_or_else(|| panic!("no table in {shown}")).split_whitespace().collect();
+    lines.map(|line| names.iter().map(ToString::to_string).zip(line.split_whitespace().map(Into::into)).collect()).collect()
+}
+
+#[test]
+fn kafkas_own_command_shows_our_group_with_members_and_lag() {
+    each_version(|version, bootstrap| {
+        for modern in [false, true] {
+            let name = format!("shown-{modern}");
+            create_topic(version, bootstrap, &name, "2");
+            let mut instance = Instance::new(bootstrap, GroupSettings { modern, ..group(&name, &name) });
+            kcat(bootstrap, &name, &[], numbered(0..100));
+            run(&mut [&mut instance], "all read", |instances| instances[0].seen.len() >= 100);
+            let settle = clock::now() + Duration::from_secs(1);
+            run(&mut [&mut instance], "committed", |_| clock::now() > settle);
+            // It goes on beating while the command asks.
+            let shown = std::thread::scope(|scope| {
+                let command = scope.spawn(|| {
+                    let of = |what: &str| describe(version, bootstrap, &name, &[what]);
+                    (of("--offsets"), of("--members"))
+                });
+                run(&mut [&mut instance], "shown", |_| command.is_finished());
+                command.join().unwrap()
+            });
+            let (offsets, members) = shown;
+            assert_eq!(offsets.len(), 2, "{offsets:?}");
+            assert!(offsets.iter().all(|row| row["LAG"] == "0" && row["CLIENT-ID"] == "mokasim"), "{offsets:?}");
+            let read: u64 = offsets.iter().map(|row| row["CURRENT-OFFSET"].parse::<u64>().unwrap()).sum();
+            assert_eq!(read, 100);
+            assert_eq!(members.len(), 1, "{members:?}");
+            assert_eq!(members[0]["#PARTITIONS"], "2");
+            instance.close();
+        }
+    });
+}
+
+#[test]
+fn the_java_consumer_shares_a_group_with_ours_whoever_leads() {
+    each_version(|version, bootstrap| {
+        for java_first in [false, true] {
+            let name = format!("mixed-{java_first}");
+            create_topic(version, bootstrap, &name, "4");
+            let console = || {
+                let arguments =
+                    ["--bootstrap-server", bootstrap, "--topic", &name, "--group", &name, "--timeout-ms", "12000"];
+                let mut command = Command::new(BROKER);
+                command.args(["tool", version, "consumer.ConsoleConsumer"]).args(arguments);
+                command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+            };
+            let mut ours = Instance::new(bootstrap, GroupSettings { modern: false, ..group(&name, &name) });
+            let shares = |instances: &mut [&mut Instance]| instances[0].consumer.group().assigned().len() == 2;
+            let java = if java_first {
+                let java = console();
+                wait_for_member(version, bootstrap, &name);
+                java
+            } else {
+                run(&mut [&mut ours], "alone", |instances| instances[0].consumer.group().assigned().len() == 4);
+                console()
+            };
+            run(&mut [&mut ours], "shared", shares);
+            kcat(bootstrap, &name, &[], numbered(0..400));
+            // The console consumer ends by its time-out, leaves, and we are alone again.
+            run(&mut [&mut ours], "alone again", |instances| instances[0].consumer.group().assigned().len() == 4);
+            let printed = java.wait_with_output().unwrap();
+            let theirs: Vec<String> = String::from_utf8(printed.stdout).unwrap().lines().map(Into::into).collect();
+            kcat(bootstrap, &name, &[], numbered(400..500));
+            run(&mut [&mut ours], "all read", |instances| instances[0].seen.len() + theirs.len() >= 500);
+            assert!(!theirs.is_empty() && theirs.len() < 400, "{} of 400 were theirs", theirs.len());
+            let mut all: Vec<&str> = theirs.iter().map(String::as_str).chain(ours.values()).collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..500).map(|n| format!("order-{n:05}")).collect::<Vec<_>>());
+            ours.close();
+        }
+    });
+}
+
+fn wait_for_member(version: &str, bootstrap: &str, group: &str) {
+    let deadline = clock::now() + PATIENCE;
+    loop {
+        let arguments = ["--bootstrap-server", bootstrap, "--describe", "--group", group, "--members"];
+        let shown =
+            Command::new(BROKER).args(["tool", version, "consumer.group.ConsumerGroupCommand"]).args(arguments).output();
+        if String::from_utf8_lossy(&shown.unwrap().stdout).contains("console-consumer") {
+            return;
+        }
+        assert!(clock::now() < deadline, "the console consumer did not join");
+    }
 }

@@ -108,6 +108,7 @@ enum Ask {
     Sync,
     Heartbeat,
     ModernHeartbeat,
+    ModernRelease,
     Leave,
     ModernLeave,
     FetchOffsets,
@@ -258,7 +259,7 @@ impl Group {
             let modern = VersionRange { min: MODERN_VERSION, max: MODERN_VERSION };
             let offered = versions.highest_in::<ConsumerGroupHeartbeatRequest>(modern).is_ok();
             self.member = match self.settings.modern && offered {
-                true => Member::Modern(Modern::new()),
+                true => Member::Modern(Modern::new(&self.settings)),
                 false => Member::Classic(Classic::new()),
             };
         }
@@ -305,6 +306,7 @@ impl Group {
     fn next(&mut self, now: Instant, metadata: &Metadata) -> Option<Ask> {
         let (wants_to_join, takes_commits) = match &self.member {
             Member::Classic(classic) => (classic.wants_to_join(), classic.may_commit()),
+            Member::Modern(modern) if modern.wants_to_release() => return Some(Ask::ModernRelease),
             Member::Modern(modern) if modern.is_unheard() && self.ending == Ending::No => return Some(Ask::ModernHeartbeat),
             _ => (false, true),
         };

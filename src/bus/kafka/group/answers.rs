@@ -91,6 +91,8 @@ impl Group {
                     }
                 }
             }
+            // Whether there was anybody to put out is seen when we join.
+            Ask::ModernRelease => {}
             Ask::Leave | Ask::ModernLeave => self.ending = Ending::Over,
             Ask::FetchOffsets => {
                 let answer = answer.decode::<OffsetFetchRequest>()?;
@@ -124,6 +126,11 @@ impl Group {
         match reaction {
             Reaction::Retry => {}
             Reaction::FindCoordinator => self.coordinator_moved = true,
+            Reaction::Release => {
+                if let Member::Modern(modern) = &mut self.member {
+                    modern.unreleased();
+                }
+            }
             Reaction::Heartbeat => {
                 if let Member::Modern(modern) = &mut self.member {
                     modern.unheard();

@@ -7,11 +7,16 @@
 //!     │                                       v │ once the rest is committed and given up
 //!     └── fenced, unknown member ───────── reconcile
 //! ```
+//!
+//! A static member that was killed is still in the group when its next run begins, and the coordinator lets nobody join under its
+//! name until the session has timed out. So the id of a static member follows from its name: with it the next run says, once,
+//! that the one before has gone. A process that has been fenced does not: then another one lives under its name.
 
 use super::settings::GroupSettings;
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use kafka_protocol::protocol::StrBytes;
+use sha2::{Digest as _, Sha256};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -29,12 +34,43 @@ pub(super) struct Modern {
     /// What the coordinator knows that we read; `None` makes the next heartbeat tell everything.
     told: Option<Vec<i32>>,
     telling: Vec<i32>,
+    release: Release,
+}
+
+/// Whether the place of a run before this one may be, or is to be, given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Release {
+    /// It has none, or has been asked for already.
+    No,
+    Allowed,
+    Due,
 }
 
 impl Modern {
-    pub(super) fn new() -> Self {
-        let member_id = StrBytes::from_string(random_uuid().to_string());
-        Self { member_id, epoch: 0, heartbeat_at: None, told: None, telling: Vec::new() }
+    pub(super) fn new(settings: &GroupSettings) -> Self {
+        let (id, release) = match &settings.instance_id {
+            Some(instance_id) => (uuid_of(&[&settings.group_id, instance_id]), Release::Allowed),
+            None => (random_uuid(), Release::No),
+        };
+        let member_id = StrBytes::from_string(id.to_string());
+        Self { member_id, epoch: 0, heartbeat_at: None, told: None, telling: Vec::new(), release }
+    }
+
+    /// The place of our name is taken: by the run before this one, if we have not been a member yet.
+    pub(super) fn unreleased(&mut self) {
+        if self.release == Release::Allowed {
+            self.release = Release::Due;
+        }
+    }
+
+    pub(super) fn wants_to_release(&self) -> bool {
+        self.release == Release::Due
+    }
+
+    /// Says that the run before this one has gone.
+    pub(super) fn release(&mut self, settings: &GroupSettings) -> ConsumerGroupHeartbeatRequest {
+        self.release = Release::No;
+        self.gone(settings, LEAVE_STATIC)
     }
 
     pub(super) const fn is_member(&self) -> bool {
@@ -82,6 +118,7 @@ impl Modern {
             self.member_id = member_id;
         }
         self.epoch = answer.member_epoch;
+        self.release = Release::No;
         self.told = Some(std::mem::take(&mut self.telling));
         let interval = Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0).max(100));
         self.heartbeat_at = Some(now + interval);
@@ -103,13 +140,16 @@ impl Modern {
 
     pub(super) fn leave(&self, settings: &GroupSettings) -> Option<ConsumerGroupHeartbeatRequest> {
         let epoch = if settings.instance_id.is_some() { LEAVE_STATIC } else { LEAVE };
-        let request = ConsumerGroupHeartbeatRequest::default()
+        self.is_member().then(|| self.gone(settings, epoch))
+    }
+
+    fn gone(&self, settings: &GroupSettings, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+        ConsumerGroupHeartbeatRequest::default()
             .with_group_id(settings.group_name())
             .with_member_id(self.member_id.clone())
             .with_member_epoch(epoch)
             .with_instance_id(settings.instance_id.clone().map(StrBytes::from_string))
-            .with_rebalance_timeout_ms(-1);
-        self.is_member().then_some(request)
+            .with_rebalance_timeout_ms(-1)
     }
 
     pub(super) const fn deadline(&self) -> Option<Instant> {
@@ -121,4 +161,16 @@ impl Modern {
 fn random_uuid() -> Uuid {
     let word = || RandomState::new().build_hasher().finish();
     uuid::Builder::from_random_bytes(((u128::from(word()) << 64) | u128::from(word())).to_be_bytes()).into_uuid()
+}
+
+/// The same for the same names, and no other (version 8 of RFC 9562).
+fn uuid_of(names: &[&str]) -> Uuid {
+    let mut hash = Sha256::new();
+    for name in names {
+        hash.update((name.len() as u64).to_be_bytes());
+        hash.update(name);
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

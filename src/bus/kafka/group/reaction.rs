@@ -16,6 +16,8 @@ pub(super) enum Reaction {
     FindCoordinator,
     /// Tell the coordinator everything anew, and learn the present epoch.
     Heartbeat,
+    /// Our name is taken: have the run before this one put out, if that is who has it.
+    Release,
     /// Join again as the member that we are; what is assigned stays so until then.
     Rejoin,
     /// The membership is void, and with it the assignment: join again.
@@ -36,6 +38,7 @@ const REACTIONS: &[(ResponseError, Reaction)] = &[
     (FencedMemberEpoch, Reaction::JoinAfresh),
     (GroupIdNotFound, Reaction::JoinAfresh),
     (StaleMemberEpoch, Reaction::Heartbeat),
+    (UnreleasedInstanceId, Reaction::Release),
     (UnsupportedVersion, Reaction::UseClassic),
     (FencedInstanceId, Reaction::Stop),
     (GroupAuthorizationFailed, Reaction::RetryLater),
@@ -53,7 +56,7 @@ const REACTIONS: &[(ResponseError, Reaction)] = &[
 
 impl Reaction {
     /// Everything that is not in the table is taken for passing: coordinator loading, unstable offsets,
-    /// an instance id that its last holder has not released, codes of brokers to come.
+    /// codes of brokers to come.
     pub(super) fn to(api: Api, error: ResponseError) -> Self {
         // To a heartbeat of the modern protocol this says that the group exists, is a classic one, and may not be converted.
         if api.0 == ConsumerGroupHeartbeatRequest::KEY && matches!(error, GroupIdNotFound | InconsistentGroupProtocol) {

@@ -50,6 +50,10 @@ impl Group {
                 let Member::Modern(modern) = &mut group.member else { return Err(NOT_MODERN.into()) };
                 Ok(modern.heartbeat(&group.settings, topic, &group.assigned))
             }),
+            Ask::ModernRelease => sender.send(ANY, |group, _, _| {
+                let Member::Modern(modern) = &mut group.member else { return Err(NOT_MODERN.into()) };
+                Ok(modern.release(&group.settings))
+            }),
             Ask::ModernLeave => sender.send_or_end(|group, _| match &group.member {
                 Member::Modern(modern) => modern.leave(&group.settings),
                 _ => None,
