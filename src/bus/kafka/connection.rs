@@ -75,6 +75,7 @@ pub struct Connection {
     answers: VecDeque<(Ticket, Answer)>,
     correlation_id: i32,
     session_ends: Option<Instant>,
+    has_answered: bool,
 }
 
 #[derive(Debug)]
@@ -112,6 +113,7 @@ impl Connection {
             answers: VecDeque::new(),
             correlation_id: 0,
             session_ends: None,
+            has_answered: false,
         };
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("mokasim"))
@@ -131,6 +133,12 @@ impl Connection {
     #[must_use]
     pub const fn is_established(&self) -> bool {
         matches!(self.stage, Stage::Ready)
+    }
+
+    /// Whether a request behind the handshake was answered: a listener may hang up on the first one.
+    #[must_use]
+    pub const fn has_answered(&self) -> bool {
+        self.has_answered
     }
 
     /// What the broker knows; nothing before the handshake is over.
@@ -231,7 +239,10 @@ impl Connection {
         while let Some(frame) = self.inbound.next_frame()? {
             let (asked, answer) = self.match_answer(frame)?;
             match asked.ticket {
-                Some(ticket) => self.answers.push_back((ticket, answer)),
+                Some(ticket) => {
+                    self.has_answered = true;
+                    self.answers.push_back((ticket, answer));
+                }
                 None => self.handshake(answer, now)?,
             }
         }
@@ -300,7 +311,10 @@ impl Connection {
                 let answer = answer.decode::<SaslHandshakeRequest>()?;
                 match answer.error_code {
                     0 => self.prove(now),
-                    _ => Err(self.refused(&format!("the broker offers {:?}", answer.mechanisms))),
+                    _ => {
+                        let offered: Vec<&str> = answer.mechanisms.iter().map(StrBytes::as_str).collect();
+                        Err(self.refused(&format!("not offered by the listener, which has [{}]", offered.join(", "))))
+                    }
                 }
             }
             Stage::Proving(exchange) => {

@@ -252,7 +252,7 @@ impl Driver {
                 }
             };
             match read {
-                Ok(Ok(0)) => return Err(Failure::Closed { in_handshake: connection.versions().is_empty() }),
+                Ok(Ok(0)) => return Err(Failure::Closed { in_handshake: !connection.has_answered() }),
                 Ok(Ok(_)) => {}
                 Ok(Err(failure)) => return Err(failure),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,

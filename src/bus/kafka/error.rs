@@ -21,9 +21,9 @@ pub enum Failure {
     #[error("TLS: {0}")]
     Tls(String),
     /// The broker closed the connection.
-    #[error("the broker closed the connection{}", if *.in_handshake { " before it answered ApiVersions" } else { "" })]
+    #[error("the broker closed the connection{}", if *.in_handshake { UNANSWERED } else { "" })]
     Closed {
-        /// Nothing had been answered: a broker older than 0.10, or a listener that expects TLS.
+        /// Nothing had been answered but the handshake: a listener that expects TLS or SASL, or a broker older than 0.10.
         in_handshake: bool,
     },
     /// No connection within `connect_timeout`.
@@ -33,7 +33,7 @@ pub enum Failure {
     #[error("no answer to {0} in time")]
     TimedOut(Api),
     /// A frame announced a length beyond the limit, or a negative one.
-    #[error("an answer of {bytes} bytes, the limit is {limit}")]
+    #[error("an answer of {bytes} bytes, the limit is {limit}{}", if is_tls_alert(*.bytes) { EXPECTS_TLS } else { "" })]
     FrameLength {
         /// What the frame said.
         bytes: i32,
@@ -77,6 +77,14 @@ pub enum Failure {
     /// The client gave the connection up: the cluster has changed.
     #[error("the connection was given up")]
     GivenUp,
+}
+
+const UNANSWERED: &str = " before it answered a request: its listener may have another security.protocol";
+const EXPECTS_TLS: &str = ": a TLS alert, so the listener expects TLS; see security.protocol";
+
+/// Whether a length is the beginning of a TLS alert: content type 21, major version 3 (RFC 8446, section 5.1).
+const fn is_tls_alert(bytes: i32) -> bool {
+    bytes >> 16 == 0x1503
 }
 
 impl Failure {

@@ -38,7 +38,7 @@ pub struct Link {
     endpoint: Endpoint,
     state: State,
     wanted: bool,
-    /// In a row, since it was last established.
+    /// In a row, since a request was last answered.
     failures: u32,
     /// Counts sockets, so that a driver sees when the one it holds is of no more use.
     generation: u64,
@@ -76,7 +76,7 @@ impl Link {
         self.failures
     }
 
-    /// The last failure, until the link is established again.
+    /// The last failure, until a request is answered again.
     #[must_use]
     pub const fn last_failure(&self) -> Option<&Failure> {
         self.last_failure.as_ref()
@@ -151,7 +151,10 @@ impl Link {
         match &mut self.state {
             State::Opening { deadline } if *deadline <= now => Err(Failure::ConnectTimedOut),
             State::Up { connection, established_by } => {
-                if connection.is_established() && established_by.take().is_some() {
+                if connection.is_established() {
+                    *established_by = None;
+                }
+                if connection.has_answered() {
                     self.failures = 0;
                     self.last_failure = None;
                 }

@@ -5,7 +5,7 @@ use super::error::Failure;
 use super::security::Tls;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{CertificateError, ClientConfig, ClientConnection, Error, InvalidMessage, RootCertStore};
 use std::io::{self, IoSlice, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +60,25 @@ fn in_file(file: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{}: {error}", file.display())
 }
 
+/// What failed, in words that say where to look.
+fn explained(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "the broker's certificate is signed by nobody who is trusted here; see ssl.ca.location".into()
+        }
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "the broker's certificate has expired".into()
+        }
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the listener does not speak TLS; see security.protocol".into()
+        }
+        Error::AlertReceived(alert) => {
+            format!("the broker refused with {alert:?}; if it asks for certificates, see ssl.certificate.location")
+        }
+        other => other.to_string(),
+    }
+}
+
 /// The TLS side of one socket.
 #[derive(Debug)]
 pub struct TlsStream {
@@ -91,11 +110,13 @@ impl TlsStream {
     ) -> io::Result<Result<usize, Failure>> {
         let read = self.tls.read_tls(socket)?;
         if let Err(error) = self.tls.process_new_packets() {
-            return Ok(Err(Failure::Tls(error.to_string())));
+            return Ok(Err(Failure::Tls(explained(&error))));
         }
         loop {
             match self.tls.reader().read(chunk) {
                 Ok(0) => return Ok(Ok(0)),
+                // A broker hangs up without TLS's farewell; what was cut off by it is seen by the length of the frame.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Ok(0)),
                 Ok(bytes) => {
                     if let Err(failure) = connection.received(&chunk[..bytes], now) {
                         return Ok(Err(failure));
