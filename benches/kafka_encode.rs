@@ -12,8 +12,10 @@ use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{self, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 use mokasim::bus::kafka::batch::{Record, Stamp, Writer};
 use mokasim::bus::kafka::inflate::Codec;
+use mokasim::bus::kafka::pool::Pool;
 
 const RECORDS: usize = 1000;
+const BATCH_BYTES: usize = 16 << 10;
 const KEY: &[u8] = b"fresa_cnc-Italia-1";
 const STAMP: Stamp = Stamp { producer_id: 1000, producer_epoch: 0, sequence: 0 };
 
@@ -41,13 +43,13 @@ fn write(writer: &mut Writer, values: &[Vec<u8>]) {
 #[divan::bench(args = [100, 500, 2000])]
 fn mokasim(bencher: Bencher<'_, '_>, size: usize) {
     let values: Vec<Vec<u8>> = (0..RECORDS).map(|n| value(size, n)).collect();
-    let mut buffer = Some(BytesMut::new());
+    let mut pool = Pool::new(RECORDS * size);
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
-        let mut writer = Writer::new(buffer.take().unwrap_or_default());
+        let mut writer = Writer::new(pool.take());
         write(&mut writer, black_box(&values));
-        let (mut sealed, _) = writer.seal(Codec::None, BytesMut::new);
+        let mut sealed = writer.seal(Codec::None, &mut pool);
         black_box(sealed.stamped(STAMP));
-        buffer = sealed.into_buffer();
+        pool.give(sealed.into_buffer().unwrap());
     });
 }
 
@@ -102,18 +104,16 @@ fn kafka_protocol_encoder_alone(bencher: Bencher<'_, '_>, size: usize) {
 fn codec(bencher: Bencher<'_, '_>, codec: Codec) {
     let values: Vec<Vec<u8>> = (0..28).map(|n| value(500, n)).collect();
     let bytes = values.iter().map(Vec::len).sum::<usize>();
-    let mut writer = Writer::new(BytesMut::new());
+    let mut writer = Writer::new(BytesMut::with_capacity(BATCH_BYTES));
     write(&mut writer, &values);
     let before = writer.len();
-    let after = writer.seal(codec, BytesMut::new).0.len();
+    let mut pool = Pool::new(BATCH_BYTES);
+    let after = writer.seal(codec, &mut pool).len();
     println!("{codec:?}: {before} bytes become {after}");
     let filled = || {
-        let mut writer = Writer::new(BytesMut::new());
+        let mut writer = Writer::new(BytesMut::with_capacity(BATCH_BYTES));
         write(&mut writer, &values);
         writer
     };
-    bencher
-        .counter(BytesCount::new(bytes))
-        .with_inputs(filled)
-        .bench_local_values(|writer| writer.seal(codec, BytesMut::new));
+    bencher.counter(BytesCount::new(bytes)).with_inputs(filled).bench_local_values(|writer| writer.seal(codec, &mut pool));
 }

@@ -10,6 +10,7 @@
 
 use super::deflate::deflate;
 use super::inflate::Codec;
+use super::pool::Pool;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Bytes before the first record.
@@ -127,24 +128,26 @@ impl Writer {
         &mut self.buffer[start..self.end]
     }
 
-    /// Ends the batch: compresses it into `spare` where a codec is given and it helps, and writes the header but for the stamp
-    /// and the checksum. Gives the batch, and the buffer that is free now, if there is one.
+    /// Ends the batch: compresses it where a codec is given and it helps, and writes the header but for the stamp and the checksum.
     #[must_use]
-    pub fn seal(mut self, codec: Codec, spare: impl FnOnce() -> BytesMut) -> (Sealed, Option<BytesMut>) {
+    pub fn seal(mut self, codec: Codec, pool: &mut Pool) -> Sealed {
         self.buffer.truncate(self.end);
         let mut attributes = 0;
-        let mut free = None;
         if codec != Codec::None {
-            let mut compressed = spare();
+            let mut compressed = pool.take();
             compressed.clear();
             compressed.put_bytes(0, HEADER_BYTES);
             let done = deflate(codec, &self.buffer[HEADER_BYTES..], &mut compressed);
-            let smaller = done.is_ok() && compressed.len() < self.buffer.len();
-            if smaller {
+            if done.is_ok() && compressed.len() < self.buffer.len() {
                 attributes = codec as i16;
                 std::mem::swap(&mut self.buffer, &mut compressed);
             }
-            free = Some(compressed);
+            pool.give(compressed);
+        }
+        // What waits takes no more memory than it counts for.
+        if pool.is_small(self.buffer.len()) {
+            let exact = BytesMut::from(&self.buffer[..]);
+            pool.give(std::mem::replace(&mut self.buffer, exact));
         }
         let length = (self.buffer.len() - LENGTH - 4) as i32;
         let mut header = &mut self.buffer[LENGTH..HEADER_BYTES];
@@ -160,7 +163,7 @@ impl Writer {
         header.put_i16(-1);
         header.put_i32(-1);
         header.put_i32(self.records as i32);
-        (Sealed { bytes: self.buffer.freeze(), records: self.records, stamp: None }, free)
+        Sealed { bytes: self.buffer.freeze(), records: self.records, stamp: None }
     }
 }
 
@@ -307,7 +310,7 @@ mod tests {
                 headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
             writer.append(&Record { key, value, timestamp_ms: *timestamp_ms, headers: &headers });
         }
-        writer.seal(Codec::None, BytesMut::new).0
+        writer.seal(Codec::None, &mut Pool::new(1))
     }
 
     proptest::proptest! {

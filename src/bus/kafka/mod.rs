@@ -39,6 +39,7 @@ pub mod inflate;
 pub mod link;
 pub mod metadata;
 pub mod murmur2;
+pub mod pool;
 pub mod producer;
 pub mod records;
 pub mod resolver;

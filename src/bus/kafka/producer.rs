@@ -16,7 +16,8 @@ use super::connection::{Answer, Ticket};
 use super::inflate::Codec;
 use super::link::{Lane, Target};
 use super::murmur2::partition_for;
-use bytes::{Bytes, BytesMut};
+use super::pool::Pool;
+use bytes::Bytes;
 use kafka_protocol::error::{ParseResponseErrorCode as _, ResponseError};
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
 use std::collections::BTreeMap;
@@ -28,9 +29,6 @@ const IN_FLIGHT_MAX: usize = 5;
 /// `max.request.size`: batches of several partitions share a request up to it.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
-/// Buffers of batches that are kept to be used again.
-const SPARE_MAX: usize = 64;
-
 /// Settings of a producer.
 #[derive(Clone, Debug)]
 pub struct ProducerSettings {
@@ -41,7 +39,8 @@ pub struct ProducerSettings {
     pub linger: Duration,
     /// `compression.type`
     pub codec: Codec,
-    /// `buffer.memory`: records that wait, or are not acknowledged, take at most so much.
+    /// `buffer.memory`: records that wait, or are not acknowledged, take at most so much; besides, each partition that is written
+    /// to has a buffer of `batch_bytes`.
     pub buffer_bytes: usize,
 }
 
@@ -57,7 +56,7 @@ pub struct Producer {
     identity: Option<Identity>,
     introduction: Introduction,
     requests: BTreeMap<Ticket, Request>,
-    spare: Vec<BytesMut>,
+    pool: Pool,
     revision: u64,
     /// As of the last poll.
     now: Instant,
@@ -100,12 +99,12 @@ impl Producer {
     pub fn new<'a>(settings: ProducerSettings, topics: impl IntoIterator<Item = &'a str>, now: Instant) -> Self {
         let topic = |name: &str| Topic { name: name.into(), id: Uuid::nil(), partitions: Vec::new(), problem: 0 };
         Self {
+            pool: Pool::new(settings.batch_bytes),
             settings,
             topics: topics.into_iter().map(topic).collect(),
             identity: None,
             introduction: Introduction::default(),
             requests: BTreeMap::new(),
-            spare: Vec::new(),
             revision: 0,
             now,
             hurry: false,
@@ -129,12 +128,10 @@ impl Producer {
         if self.bytes + size + HEADER_BYTES > self.settings.buffer_bytes && self.records > 0 {
             return Err(Full);
         }
-        let spare = &mut self.spare;
-        let batch_bytes = self.settings.batch_bytes;
-        if partition.open_bytes().is_some_and(|open| open + size > batch_bytes) {
-            self.bytes -= seal(partition, &self.settings, spare);
+        if partition.open_bytes().is_some_and(|open| open + size > self.settings.batch_bytes) {
+            self.bytes -= partition.seal(self.settings.codec, &mut self.pool);
         }
-        self.bytes += partition.append(record, self.now, || take_buffer(spare, batch_bytes));
+        self.bytes += partition.append(record, self.now, &mut self.pool);
         self.records += 1;
         Ok(())
     }
@@ -287,7 +284,7 @@ impl Producer {
         for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             let lingered = partition.opened().is_some_and(|opened| opened + self.settings.linger <= now);
             if (hurry || lingered) && partition.is_idle(now, IN_FLIGHT_MAX) {
-                self.bytes -= seal(partition, &self.settings, &mut self.spare);
+                self.bytes -= partition.seal(self.settings.codec, &mut self.pool);
             }
         }
     }
@@ -434,21 +431,10 @@ impl Producer {
     fn release(&mut self, sealed: Sealed) {
         self.bytes -= sealed.len();
         self.records -= u64::from(sealed.records());
-        self.spare.extend(sealed.into_buffer());
-        let kept = (self.settings.buffer_bytes / self.settings.batch_bytes.max(1)).clamp(2, SPARE_MAX);
-        self.spare.truncate(kept);
+        if let Some(buffer) = sealed.into_buffer() {
+            self.pool.give(buffer);
+        }
     }
-}
-
-/// Ends a partition's open batch; gives by how much it shrank.
-fn seal(partition: &mut Partition, settings: &ProducerSettings, spare: &mut Vec<BytesMut>) -> usize {
-    let (shrunk, free) = partition.seal(settings.codec, || take_buffer(spare, settings.batch_bytes));
-    spare.extend(free);
-    shrunk
-}
-
-fn take_buffer(spare: &mut Vec<BytesMut>, batch_bytes: usize) -> BytesMut {
-    spare.pop().unwrap_or_else(|| BytesMut::with_capacity(batch_bytes))
 }
 
 /// What the answer says of a partition; `None` when it says nothing.

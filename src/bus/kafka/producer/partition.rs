@@ -14,7 +14,8 @@
 use super::super::batch::{Record, Sealed, Stamp, Writer};
 use super::super::connection::Ticket;
 use super::super::inflate::Codec;
-use bytes::{Bytes, BytesMut};
+use super::super::pool::Pool;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -60,9 +61,9 @@ struct Batch {
 }
 
 impl Partition {
-    /// Takes a record if the open batch has room for it, or if there is none: then `buffer` gives one.
-    pub(super) fn append(&mut self, record: &Record<'_>, now: Instant, buffer: impl FnOnce() -> BytesMut) -> usize {
-        let (writer, _) = self.open.get_or_insert_with(|| (Writer::new(buffer()), now));
+    /// Takes a record if the open batch has room for it, or begins one.
+    pub(super) fn append(&mut self, record: &Record<'_>, now: Instant, pool: &mut Pool) -> usize {
+        let (writer, _) = self.open.get_or_insert_with(|| (Writer::new(pool.take()), now));
         let before = if writer.is_empty() { 0 } else { writer.len() };
         writer.append(record);
         writer.len() - before
@@ -96,15 +97,15 @@ impl Partition {
         !resting && !elsewhere && ordinal - oldest < window
     }
 
-    /// Ends the open batch. Gives by how many bytes it shrank, and a buffer that became free.
-    pub(super) fn seal(&mut self, codec: Codec, spare: impl FnOnce() -> BytesMut) -> (usize, Option<BytesMut>) {
-        let Some((writer, _)) = self.open.take() else { return (0, None) };
+    /// Ends the open batch. Gives by how many bytes it shrank.
+    pub(super) fn seal(&mut self, codec: Codec, pool: &mut Pool) -> usize {
+        let Some((writer, _)) = self.open.take() else { return 0 };
         let before = writer.len();
-        let (sealed, free) = writer.seal(codec, spare);
+        let sealed = writer.seal(codec, pool);
         let shrunk = before - sealed.len();
         self.batches.push_back(Batch { sealed, ordinal: self.next_ordinal, ticket: None, cut_off: false });
         self.next_ordinal += 1;
-        (shrunk, free)
+        shrunk
     }
 
     /// Size of the next batch, if it may be sent to the leader now.
