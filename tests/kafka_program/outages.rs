@@ -74,7 +74,7 @@ fn freezes(cluster: &Cluster, client: &str) {
     let factory = world.start(&["--demo", "--speed", "20", "--tick", "10"]);
     wait_for("work", || count(&factory, "completed_lots") > 0);
     cluster.act("stop", None);
-    ticks_on_time(&factory, &format!("{client}, frozen broker"));
+    ticks_on_time(&factory, &format!("{client}, frozen broker"), &Ticks::of(&factory));
     leaves_in_time(factory);
     cluster.act("cont", None);
 }
@@ -88,12 +88,12 @@ fn a_mute_or_unknown_broker_never_delays_a_tick_nor_the_end() {
         CLIENTS.map(|client| {
             let place = Place::with_config(&format!("{QUICK}[kafka]\nclient = \"{client}\"\n"));
             let factory = place.start(&["run", "--demo", "--speed", "20", "--tick", "10", "--broker", broker]);
-            (format!("{client}, {broker}"), factory, place)
+            (format!("{client}, {broker}"), Ticks::of(&factory), factory, place)
         })
     });
     // All are started before the first is looked at.
-    for (what, factory, _place) in factories.collect::<Vec<_>>() {
-        ticks_on_time(&factory, &what);
+    for (what, before, factory, _place) in factories.collect::<Vec<_>>() {
+        ticks_on_time(&factory, &what, &before);
         assert_eq!(factory.health()["status"], "degraded");
         leaves_in_time(factory);
     }
@@ -103,34 +103,38 @@ fn a_mute_or_unknown_broker_never_delays_a_tick_nor_the_end() {
 const BOUNDS: [&str; 11] =
     ["0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25"];
 
-/// Lets a thousand ticks pass and looks how late they were. Here the machine is busy with other tests, so that only a tick that
-/// waited for the broker stands out.
-fn ticks_on_time(factory: &Running, what: &str) {
-    let ticks_within = || {
-        let (_, page) = factory.get("/metrics");
-        BOUNDS.map(|bound| {
-            let prefix = format!("mokasim_tick_lateness_seconds_bucket{{le=\"{bound}\"}} ");
-            let count = page.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| panic!("{page}"));
-            count.parse::<u64>().unwrap()
-        })
-    };
-    let ticks = || metric(factory, "tick_lateness_seconds_count") as u64;
-    wait_for("the first tick", || ticks() > 0);
-    let (first, before) = (ticks(), ticks_within());
+/// How many ticks there were, and how many within each bound.
+struct Ticks {
+    count: u64,
+    within: [u64; BOUNDS.len()],
+}
+
+impl Ticks {
+    fn of(factory: &Running) -> Self {
+        wait_for("the first tick", || metric(factory, "ticks_total") > 0.0);
+        let bucket = |bound| metric(factory, &format!("tick_lateness_seconds_bucket{{le=\"{bound}\"}}")) as u64;
+        // Counted last: a tick that comes in between is rather too late than on time.
+        Self { within: BOUNDS.map(bucket), count: metric(factory, "tick_lateness_seconds_count") as u64 }
+    }
+}
+
+/// Waits for a thousand ticks since `before` and looks how late they were. Here the machine is busy with other tests, so that
+/// only ticks that waited for the broker stand out.
+fn ticks_on_time(factory: &Running, what: &str, before: &Ticks) {
     wait_for("a thousand ticks", || {
         clock::sleep(Duration::from_millis(100));
-        ticks() >= first + 1_000
+        metric(factory, "ticks_total") as u64 >= before.count + 1_000
     });
-    let (after, last) = (ticks_within(), ticks());
-    let passed = last - first;
-    let within: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    let after = Ticks::of(factory);
+    let passed = after.count - before.count;
+    let within: Vec<u64> = after.within.iter().zip(before.within).map(|(after, before)| after - before).collect();
     let permille = |share: u64| {
         let bound = within.iter().position(|ticks| ticks * 1_000 >= passed * share);
         bound.map_or("more than 0.25", |bound| BOUNDS[bound])
     };
     let (half, most) = (permille(500), permille(999));
     report(&format!("{what}: {passed} ticks, half at most {half} s late, 99.9 % at most {most} s"));
-    assert!(within[9] * 1_000 >= passed * 995, "{what}: {within:?} of {passed} ticks within {BOUNDS:?} s");
+    assert!(within[9] * 1_000 >= passed * 990, "{what}: {within:?} of {passed} ticks within {BOUNDS:?} s");
 }
 
 /// Asked to leave, it does so although records wait for a broker, and says how many.
