@@ -75,6 +75,20 @@ struct Topic {
     id: Uuid,
     partitions: Vec<Partition>,
     problem: i16,
+    /// How many answers in a row named that problem.
+    problem_answers: u32,
+}
+
+impl Topic {
+    /// Takes the error code of a metadata answer. A topic that the broker makes because it is asked for is unknown at first, so
+    /// a problem is logged when it is there again.
+    fn note(&mut self, problem: i16) {
+        self.problem_answers = if problem == self.problem { self.problem_answers.saturating_add(1) } else { 1 };
+        self.problem = problem;
+        if problem != 0 && self.problem_answers == 2 {
+            log::warn!("topic {}: {}", self.name, describe(problem));
+        }
+    }
 }
 
 /// `InitProducerId`, under way or to be tried again.
@@ -97,7 +111,13 @@ impl Producer {
     /// A producer for these topics; a record names its topic by the place in this list.
     #[must_use]
     pub fn new<'a>(settings: ProducerSettings, topics: impl IntoIterator<Item = &'a str>, now: Instant) -> Self {
-        let topic = |name: &str| Topic { name: name.into(), id: Uuid::nil(), partitions: Vec::new(), problem: 0 };
+        let topic = |name: &str| Topic {
+            name: name.into(),
+            id: Uuid::nil(),
+            partitions: Vec::new(),
+            problem: 0,
+            problem_answers: 0,
+        };
         Self {
             pool: Pool::new(settings.batch_bytes),
             settings,
@@ -264,10 +284,7 @@ impl Producer {
         self.revision = metadata.revision();
         for topic in &mut self.topics {
             let Some(known) = metadata.topic(&topic.name) else { continue };
-            if known.error_code != 0 && known.error_code != topic.problem {
-                log::warn!("topic {}: {}", topic.name, describe(known.error_code));
-            }
-            topic.problem = known.error_code;
+            topic.note(known.error_code);
             topic.id = known.id;
             // Partitions are added, never taken away.
             let count = topic.partitions.len().max(known.partitions.len());
