@@ -3,17 +3,20 @@
 //! `rolling-file` rotates: `simulator.log.1` is the newest of the old files. `file-rotate` 0.8 was looked at first; it asserts that
 //! the old files are those it remembers, so that whoever tidies one up ends the program at the next rotation.
 
+mod stderr;
+
 use crate::config::Log;
 use crate::error::Exit;
 use clap::ValueEnum;
 use log::{LevelFilter, Metadata, Record};
 use rolling_file::{BasicRollingFileAppender, RollingConditionBasic};
-use simplelog::{ColorChoice, ConfigBuilder, TermLogger, TerminalMode, WriteLogger};
+use simplelog::{ConfigBuilder, WriteLogger};
 use std::fs;
-use std::io::{self, IsTerminal as _, LineWriter, Write};
+use std::io::{self, LineWriter, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use stderr::Stderr;
 use time::macros::format_description;
 
 /// Where the log goes.
@@ -141,7 +144,9 @@ fn open(config: &Log, target: Target) -> Result<Vec<Outlet>, InitError> {
     let mut outlets = Vec::new();
     match target {
         Target::Auto | Target::Terminal => outlets.push((config.terminal_level, terminal(config.terminal_level))),
-        Target::Journal => outlets.push((config.level, Box::new(Journal { level: config.level, out: io::stderr }))),
+        Target::Journal => {
+            outlets.push((config.level, Box::new(Journal { level: config.level, out: Mutex::new(Stderr::default()) })));
+        }
         Target::File if config.file.is_none() => return Err(InitError::NoFile),
         Target::File => {}
     }
@@ -153,12 +158,12 @@ fn open(config: &Log, target: Target) -> Result<Vec<Outlet>, InitError> {
 }
 
 /// Lines as `sd-daemon(3)` has them: the level in angle brackets, as the journal knows the time.
-struct Journal<F> {
+struct Journal<W> {
     level: LevelFilter,
-    out: F,
+    out: Mutex<W>,
 }
 
-impl<W: Write, F: Fn() -> W + Send + Sync> log::Log for Journal<F> {
+impl<W: Write + Send> log::Log for Journal<W> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= self.level && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
     }
@@ -173,17 +178,17 @@ impl<W: Write, F: Fn() -> W + Send + Sync> log::Log for Journal<F> {
             };
             let lines: String = record.args().to_string().lines().map(|line| format!("<{priority}>{line}\n")).collect();
             // Nobody is left to tell when the journal is gone.
-            let _closed = (self.out)().write_all(lines.as_bytes());
+            let _closed = self.out.lock().unwrap_or_else(PoisonError::into_inner).write_all(lines.as_bytes());
         }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        let _closed = self.out.lock().unwrap_or_else(PoisonError::into_inner).flush();
+    }
 }
 
 fn terminal(level: LevelFilter) -> Box<dyn log::Log> {
-    // `Auto` respects NO_COLOR and TERM, but does not ask whether it is a terminal.
-    let color = if io::stderr().is_terminal() { ColorChoice::Auto } else { ColorChoice::Never };
-    TermLogger::new(level, format(), TerminalMode::Stderr, color)
+    WriteLogger::new(level, format(), Stderr::default())
 }
 
 fn file(path: &Path, config: &Log) -> io::Result<Box<dyn log::Log>> {
@@ -340,23 +345,13 @@ mod tests {
 
     #[test]
     fn the_journal_gets_a_level_before_each_line_and_no_time() {
-        static OUT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-        struct Sink;
-        impl Write for Sink {
-            fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-                OUT.lock().unwrap().write(buf)
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let journal = Journal { level: LevelFilter::Info, out: || Sink };
+        let journal = Journal { level: LevelFilter::Info, out: Mutex::new(Vec::new()) };
         write(&journal, Level::Error, TARGET, "cannot write");
         write(&journal, Level::Warn, TARGET, "two\nlines");
         write(&journal, Level::Info, TARGET, "started");
         write(&journal, Level::Debug, TARGET, "below the level");
         write(&journal, Level::Error, "ureq", "not ours");
-        let text = String::from_utf8(OUT.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(journal.out.into_inner().unwrap()).unwrap();
         assert_eq!(text, "<3>cannot write\n<4>two\n<4>lines\n<6>started\n");
     }
 }

@@ -12,17 +12,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match Cli::read().and_then(|cli| cli.map_or(Ok(()), |cli| execute(cli.command))) {
-        Ok(()) => Exit::Ok.into(),
-        Err(failure) => {
-            tell(&failure);
-            failure.exit.into()
-        }
-    }
+    let result = Cli::read().and_then(|cli| cli.map_or(Ok(()), |cli| execute(cli.command)));
+    let exit = result.map_or_else(|failure| tell(&failure), |()| Exit::Ok);
+    log::logger().flush();
+    exit.into()
 }
 
 /// In the log, once there is one. That another instance runs is no error: it is why the program is started every minute.
-fn tell(failure: &Failure) {
+fn tell(failure: &Failure) -> Exit {
     match failure.exit {
         _ if log::max_level() == LevelFilter::Off => {
             // Nobody is left to tell when standard error is closed.
@@ -31,6 +28,7 @@ fn tell(failure: &Failure) {
         Exit::TempFail => log::info!("{failure}"),
         _ => log::error!("{failure}"),
     }
+    failure.exit
 }
 
 fn execute(command: Command) -> Result<(), Failure> {

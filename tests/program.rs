@@ -257,6 +257,23 @@ fn a_reader_that_closes_the_pipe_is_no_error() {
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_holds_nothing() {
+    let place = Place::with_config(QUICK);
+    let args = ["run", "--demo", "6000", "--speed", "600", "--duration", "2h", "--log-level", "debug"];
+    let mut child = place.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let unread = child.stderr.take();
+    let mut status = None;
+    wait_for("the end of the run", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success());
+    let log = fs::metadata(place.path("simulator.log")).unwrap().len();
+    assert!(log > 200_000, "{log} bytes of log are no more than a pipe holds");
+    drop(unread);
+}
+
+#[test]
 fn a_fifth_stage_and_a_fourth_site_are_rows_of_the_file_alone() {
     let shipped = include_str!("../config.toml");
     let mut toml =
