@@ -6,7 +6,7 @@ use mokasim::config::{Config, Inputs, Overrides, Problem};
 use mokasim::error::{Exit, Failure};
 use mokasim::run::{Options, Reread};
 use mokasim::send::Schedule;
-use mokasim::{check, logging, manual, probe, run, send, topics};
+use mokasim::{bus, check, logging, manual, probe, run, send, topics};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -107,7 +107,7 @@ fn topics(args: &TopicsArgs) -> Result<(), Failure> {
     let overrides = Overrides { bootstrap_servers: args.broker.clone(), ..Overrides::default() };
     let config = load(&args.config, overrides)?;
     print(&match (args.action, args.partitions) {
-        (TopicsAction::Create, partitions) => topics::create(&config, partitions.unwrap_or(topics::PARTITIONS))?,
+        (TopicsAction::Create, partitions) => topics::create(&config, partitions.unwrap_or(bus::topics::PARTITIONS))?,
         (TopicsAction::List, None) => topics::list(&config)?,
         (TopicsAction::List, Some(_)) => return Err(Failure::new(Exit::Usage, "--partitions is for topics create")),
     })

@@ -10,6 +10,7 @@ pub mod native;
 mod open;
 pub mod outbox;
 pub mod spool;
+pub mod topics;
 
 pub(crate) use open::spool_failure;
 pub use open::{address, claim, open};

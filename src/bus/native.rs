@@ -6,6 +6,7 @@
 use super::kafka::batch;
 use super::kafka::client::Client;
 use super::kafka::consumer::Consumer;
+use super::kafka::create::{Creation, Fate};
 use super::kafka::error::Failure;
 use super::kafka::fetch::FetchSettings;
 use super::kafka::fetched::Verdict;
@@ -14,6 +15,7 @@ use super::kafka::inflate::Codec;
 use super::kafka::producer::{self, Producer, ProducerSettings};
 use super::kafka::settings::Settings;
 use super::outbox::Outbox;
+use super::topics;
 use super::{Bus, Full, Incoming, Position, Status, Taken};
 use crate::config::{Compression, Kafka};
 use crate::wire::{Class, Record};
@@ -33,6 +35,8 @@ pub struct Native {
     outbox: Outbox,
     /// By `TopicId`.
     classes: Vec<Class>,
+    /// Until its end, nothing is asked of the topics.
+    creation: Option<Creation>,
     closing: bool,
 }
 
@@ -57,13 +61,16 @@ impl Native {
             session_timeout: config.session_timeout,
             ..GroupSettings::new(&config.group_id, &config.topics.orders)
         };
-        let consumer = || Consumer::new(group, fetch, &settings);
+        let consumer = consumes.then(|| Consumer::new(group, fetch, &settings));
+        let mut client = Client::new(settings, now)?;
+        let wanted = config.create_topics.then(|| topics::wanted(&config.topics, topics::PARTITIONS));
         Ok(Self {
             producer: Producer::new(producer, outputs.map(|(name, _)| name), now),
-            consumer: consumes.then(consumer),
+            consumer,
             outbox: Outbox::new(config.buffer_bytes - producer_bytes),
             classes: config.topics.outputs().map(|(_, class)| class).collect(),
-            client: Client::new(settings, now)?,
+            creation: wanted.map(|wanted| Creation::new(wanted, &mut client.cluster, now)),
+            client,
             closing: false,
         })
     }
@@ -96,12 +103,28 @@ impl Native {
         }
     }
 
-    fn send(&mut self, now: Instant) {
-        self.drain_outbox();
-        if self.closing {
-            self.producer.flush();
+    fn create_topics(&mut self, now: Instant) {
+        let Some(fates) = self.creation.as_mut().and_then(|creation| creation.poll(&mut self.client.cluster, now)) else {
+            return;
+        };
+        self.creation = None;
+        for (topic, fate) in fates {
+            match fate {
+                Fate::Existed => {}
+                Fate::Created => log::info!("topic {topic}: created"),
+                Fate::Refused(why) => log::warn!("topic {topic} is missing and cannot be created: {why}"),
+            }
         }
-        self.producer.poll(&mut self.client.cluster, now);
+    }
+
+    fn send(&mut self, now: Instant) {
+        if self.creation.is_none() {
+            self.drain_outbox();
+            if self.closing {
+                self.producer.flush();
+            }
+            self.producer.poll(&mut self.client.cluster, now);
+        }
         self.client.send(now);
     }
 }
@@ -109,7 +132,8 @@ impl Native {
 impl Bus for Native {
     fn poll(&mut self, now: Instant, orders_max: usize, orders: &mut dyn FnMut(Incoming<'_>) -> Taken) {
         self.client.receive(now);
-        if let Some(consumer) = &mut self.consumer {
+        self.create_topics(now);
+        if let Some(consumer) = self.consumer.as_mut().filter(|_| self.creation.is_none()) {
             consumer.poll(now, &mut self.client.cluster, orders_max, &mut |partition, record| {
                 let position = Position { partition, offset: record.offset };
                 // A tombstone says nothing: it is an order without a text, and will be rejected as such.
@@ -154,16 +178,19 @@ impl Bus for Native {
     fn wait(&mut self, now: Instant, until: Instant) {
         self.send(now);
         let consumer = self.consumer.as_ref().and_then(|consumer| consumer.deadline(now));
-        let until = consumer.into_iter().chain(self.producer.deadline()).fold(until, Instant::min);
+        let creation = self.creation.as_ref().and_then(|creation| creation.deadline(now));
+        let until = consumer.into_iter().chain(self.producer.deadline()).chain(creation).fold(until, Instant::min);
         self.client.wait(now, until);
     }
 
     fn close(&mut self, _now: Instant) -> bool {
         self.closing = true;
-        self.consumer.as_mut().is_none_or(|consumer| {
-            consumer.close();
-            consumer.is_closed()
-        })
+        // Before the topics are there, the consumer has not begun.
+        self.creation.is_some()
+            || self.consumer.as_mut().is_none_or(|consumer| {
+                consumer.close();
+                consumer.is_closed()
+            })
     }
 }
 

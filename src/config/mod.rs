@@ -166,6 +166,8 @@ pub struct Kafka {
     pub linger: Duration,
     /// `compression_type`
     pub compression: Compression,
+    /// `create_topics`: whether topics that are missing are created.
+    pub create_topics: bool,
     /// `buffer_bytes`: memory for records that wait.
     pub buffer_bytes: usize,
     /// `[kafka.topics]`

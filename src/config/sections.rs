@@ -40,6 +40,7 @@ fn kafka(section: &mut Section<'_, '_>, environment: &Environment<'_>, stages: &
         batch_size: section.read("batch_size", &integer(1..=16 << 20)),
         linger: Duration::from_millis(section.read("linger_ms", &integer(0..=60_000))),
         compression: section.read("compression_type", &rules::compression()),
+        create_topics: section.read("create_topics", &rules::boolean()),
         buffer_bytes: section.read("buffer_bytes", &integer(1 << 20..=u32::MAX as usize)),
         topics: section.table("topics", |section| topics(section, stages)),
         security: section.table("security", |section| security::read(section, environment)),

@@ -256,6 +256,11 @@ impl Cluster {
         }
     }
 
+    /// Whether a broker may create a topic that is asked for; see [`Settings::auto_create_topics`].
+    pub const fn set_auto_create(&mut self, may: bool) {
+        self.settings.auto_create_topics = may;
+    }
+
     /// What is known proved wrong: metadata is asked for again soon. To call it for each record costs nothing more.
     pub fn refresh_metadata(&mut self, now: Instant) {
         if self.refresh.in_flight.is_some() || self.refresh.at <= now + self.settings.backoff_max.mul_f64(1.2) {

@@ -27,6 +27,7 @@ pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod consumer;
+pub mod create;
 mod decode;
 pub mod deflate;
 pub mod driver;
