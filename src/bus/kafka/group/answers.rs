@@ -184,7 +184,10 @@ impl Group {
 
     pub(super) fn fail(&mut self, trouble: Trouble, now: Instant) {
         if self.trouble.as_ref() != Some(&trouble) {
-            log::warn!("consumer group {}: {trouble}", self.settings.group_id);
+            // That a broker is away has been logged for all that use it.
+            let is_absence = matches!(&trouble, Trouble::Failed(failure) if failure.is_absence());
+            let level = if is_absence { log::Level::Debug } else { log::Level::Warn };
+            log::log!(level, "consumer group {}: {trouble}", self.settings.group_id);
         }
         self.errors += 1;
         self.failures = self.failures.saturating_add(1);
