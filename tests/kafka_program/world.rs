@@ -130,7 +130,7 @@ rejected = \"{name}.rejected\"
         Sent { events, ledger, telemetry, rejected: take("rejected") }
     }
 
-    fn read(&self, record: Received) -> Read {
+    pub(crate) fn read(&self, record: Received) -> Read {
         assert_eq!(record.headers.contains_key("run_id"), self.carries_all, "{record:?}");
         Read {
             key: record.key.unwrap(),
