@@ -92,6 +92,12 @@ impl Cluster {
         self.client("create", topic, &[&partitions.to_string()], "");
     }
 
+    /// Runs one of Kafka's own tools on the cluster; `class` is below `org.apache.kafka.tools`.
+    pub(crate) fn tool(&self, class: &str, args: &[&str]) -> String {
+        let command = ["tool", self.get("VERSION"), class, "--bootstrap-server", self.bootstrap()];
+        run(script().args(command).args(args), "")
+    }
+
     fn client(&self, command: &str, topic: &str, args: &[&str], input: &str) -> String {
         let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/client.py");
         run(Command::new(&self.python).arg(client).args([command, self.bootstrap(), topic]).args(args), input)
