@@ -4,7 +4,7 @@ CARGO ?= cargo
 KAFKA_VERSION ?= 3.9.2
 BROKER := tests/kafka/broker
 
-.PHONY: build run test lint bench kafka-up kafka-down clean help
+.PHONY: build run test lint bench bench-kafka kafka-up kafka-down clean help
 .DEFAULT_GOAL := help
 
 build: ## build the release binary, target/release/mokasim
@@ -22,6 +22,9 @@ lint: ## formatting, clippy and the lints of Cargo.toml, warnings denied
 
 bench: ## speed and memory against references in the same run
 	$(CARGO) bench --locked
+
+bench-kafka: ## our Kafka client beside librdkafka and the Java client on a real broker
+	benches/kafka/compare
 
 kafka-up: ## a real Kafka broker on loopback to play with (KAFKA_VERSION=3.9.2 or 4.3.1)
 	$(BROKER) up $(KAFKA_VERSION)

@@ -5,6 +5,9 @@
 
 #![expect(clippy::panic, clippy::expect_used, reason = "a benchmark that is called wrongly should stop")]
 
+#[path = "kafka/usage.rs"]
+mod usage;
+
 use mokasim::bus::kafka::batch::Record;
 use mokasim::bus::kafka::client::Client;
 use mokasim::bus::kafka::inflate::Codec;
@@ -13,20 +16,7 @@ use mokasim::bus::kafka::settings::Settings;
 use mokasim::clock;
 use std::io::Write as _;
 use std::time::Duration;
-
-fn env(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-/// CPU seconds of this process, and its greatest resident size in KiB.
-fn usage() -> (f64, u64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    (ticks as f64 / 100.0, peak.trim().trim_end_matches(" kB").parse().unwrap_or(0))
-}
+use usage::{env, usage};
 
 fn main() {
     let Ok(broker) = std::env::var("KAFKA") else { return };
