@@ -88,11 +88,11 @@ const fn is_tls_alert(bytes: i32) -> bool {
 }
 
 impl Failure {
-    /// Whether it is the mark of a broker too old for this client (before 0.11).
+    /// Whether it is the mark of a broker too old for this client (before 0.11). A closed connection is not: a broker that
+    /// restarts, or a listener for TLS, closes it as well.
     #[must_use]
     pub fn is_broker_too_old(&self) -> bool {
         matches!(self, Self::NoCommonVersion { client, broker, .. } if broker.1 < client.0)
-            || matches!(self, Self::Closed { in_handshake: true })
     }
 
     /// Whether the broker is away or mute, rather than there and saying something that is of no use.
