@@ -7,7 +7,7 @@ mod broker;
 
 use broker::{Cluster, Received, ToSend, wait_for};
 use mokasim::bus::classic::Classic;
-use mokasim::bus::murmur2::partition_for;
+use mokasim::bus::kafka::murmur2::partition_for;
 use mokasim::bus::{Bus, Incoming, Taken};
 use mokasim::clock;
 use mokasim::config::{self, Compression, Kafka, Overrides};

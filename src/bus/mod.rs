@@ -5,7 +5,6 @@ pub mod fallback;
 pub mod faulty;
 pub mod kafka;
 pub mod memory;
-pub mod murmur2;
 pub mod native;
 mod open;
 pub mod outbox;

@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, BatchRecord};
 use super::worker::Failure;
-use crate::bus::murmur2::partition_for;
+use crate::bus::kafka::murmur2::partition_for;
 use kafka::client::{KafkaClient, ProduceConfirm, ProduceMessage, RequiredAcks};
 use kafka::error::KafkaCode;
 use std::collections::{HashMap, HashSet};
