@@ -4,6 +4,8 @@
 
 #[path = "scripted/consuming.rs"]
 mod consuming;
+#[path = "scripted/creating.rs"]
+mod creating;
 #[path = "scripted/producing.rs"]
 mod producing;
 mod scripted;

@@ -141,6 +141,7 @@ impl Broker {
             (SyncGroup, 1),
             (ApiVersions, 1),
             (InitProducerId, 0),
+            (CreateTopics, 2),
             (ConsumerGroupHeartbeat, -1),
         ])
     }

@@ -1,5 +1,6 @@
 //! What a real broker answers, as far as this client asks.
 
+use super::logs::Log;
 use super::{Broker, Topic};
 use bytes::{Buf as _, Bytes, BytesMut};
 use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
@@ -21,6 +22,7 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable as _, Encodable, StrBytes};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use uuid::Uuid;
 
 const NODE: i32 = 1;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
@@ -28,6 +30,7 @@ const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const ILLEGAL_GENERATION: i16 = 22;
 const UNKNOWN_MEMBER_ID: i16 = 25;
 const UNSUPPORTED_VERSION: i16 = 35;
+const TOPIC_ALREADY_EXISTS: i16 = 36;
 const MEMBER_ID_REQUIRED: i16 = 79;
 const FENCED_MEMBER_EPOCH: i16 = 110;
 
@@ -401,10 +404,16 @@ impl Broker {
     }
 
     fn create_topics(&mut self, request: CreateTopicsRequest, _: i16, error: i16) -> CreateTopicsResponse {
-        let topics = request
-            .topics
-            .into_iter()
-            .map(|topic| CreatableTopicResult::default().with_name(topic.name).with_error_code(error));
+        let topics = request.topics.into_iter().map(|asked| {
+            let exists = self.topics.contains_key(&*asked.name.0);
+            let error = first(error, if exists { TOPIC_ALREADY_EXISTS } else { 0 });
+            if error == 0 {
+                let logs = (0..asked.num_partitions).map(|_| Log::default()).collect();
+                let id = Uuid::from_u128(self.topics.len() as u128 + 1);
+                self.topics.insert(asked.name.to_string(), Topic { id, logs });
+            }
+            CreatableTopicResult::default().with_name(asked.name).with_error_code(error)
+        });
         CreateTopicsResponse::default().with_topics(topics.collect())
     }
 }
