@@ -3,8 +3,14 @@
 CARGO ?= cargo
 KAFKA_VERSION ?= 3.9.2
 BROKER := tests/kafka/broker
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+BINARY ?= target/release/mokasim
+DEB_TARGET ?= x86_64-unknown-linux-musl
+CARGO_DEB := target/tools/bin/cargo-deb
+CARGO_DEB_VERSION := 3.8.0
 
-.PHONY: build run test lint bench bench-kafka kafka-up kafka-down clean help
+.PHONY: build run test lint bench bench-kafka kafka-up kafka-down static share install deb test-system footprint soak clean help
 .DEFAULT_GOAL := help
 
 build: ## build the release binary, target/release/mokasim
@@ -31,6 +37,44 @@ kafka-up: ## a real Kafka broker on loopback to play with (KAFKA_VERSION=3.9.2 o
 
 kafka-down: ## stop it
 	$(BROKER) down
+
+static: ## one static file of at most 5 MB for each of x86_64, aarch64 and armv7: target/TARGET/static/mokasim
+	deploy/static
+
+share: ## the man page and the completions of BINARY, in target/share
+	mkdir -p target/share
+	$(BINARY) man > target/share/mokasim.1
+	for shell in bash zsh fish; do $(BINARY) completions $$shell > target/share/mokasim.$$shell || exit; done
+
+install: ## copy BINARY, what belongs to it and, unless there is one, a configuration: PREFIX=/usr/local DESTDIR=
+	$(MAKE) share
+	install -D $(BINARY) $(DESTDIR)$(PREFIX)/bin/mokasim
+	install -D -m 644 target/share/mokasim.1 $(DESTDIR)$(PREFIX)/share/man/man1/mokasim.1
+	install -D -m 644 target/share/mokasim.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mokasim
+	install -D -m 644 target/share/mokasim.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mokasim
+	install -D -m 644 target/share/mokasim.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mokasim.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/bin/mokasim|$(PREFIX)/bin/mokasim|; s|/etc/|$(SYSCONFDIR)/|' deploy/mokasim.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/mokasim.service
+	test -e $(DESTDIR)$(SYSCONFDIR)/mokasim/config.toml || \
+		install -D -m 644 config.toml $(DESTDIR)$(SYSCONFDIR)/mokasim/config.toml
+
+deb: $(CARGO_DEB) ## a Debian package of the static binary, in target/deb
+	deploy/static $(DEB_TARGET)
+	$(MAKE) share BINARY=target/$(DEB_TARGET)/static/mokasim
+	$(CARGO_DEB) --no-build --no-strip --profile static --target $(DEB_TARGET) --output target/deb/ $(DEB_FLAGS)
+
+$(CARGO_DEB):
+	$(CARGO) install cargo-deb --locked --debug --version $(CARGO_DEB_VERSION) --root target/tools --target-dir target/tools/build
+
+test-system: ## what changes the machine: packages, cron, a mounted disk; root on a Debian machine that may be changed
+	tests/system/run
+
+footprint: build ## memory, CPU, wake-ups and bytes written, beside mosquitto, collectd and rsyslogd
+	tests/system/footprint.sh
+
+soak: build ## ten minutes at 600x on a broker that goes away, with bad orders and slow clients (SECONDS_LONG=600)
+	tests/system/soak.sh
 
 clean: ## remove what was built and every broker's data
 	-$(BROKER) down --all

@@ -164,3 +164,18 @@ fn every_shell_gets_completions_of_every_flag() {
         assert!(text.contains("until-idle") && text.contains("log-target"), "{shell}");
     }
 }
+
+#[test]
+fn alerts_and_dashboard_ask_for_figures_that_there_are() {
+    let place = Place::with_config("[api]\nenable_api = true\nendpoint_url = \"http://127.0.0.1:1\"\napi_key = \"k\"\n");
+    let factory = place.start(&["run"]);
+    wait_for("the lag", || factory.get("/metrics").1.contains("consumer_lag"));
+    let (_, metrics) = factory.get("/metrics");
+    let there: BTreeSet<_> = metrics.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
+    let asked = [include_str!("../deploy/prometheus-alerts.yml"), include_str!("../deploy/grafana-dashboard.json")].concat();
+    let asked = asked.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.starts_with("mokasim_"));
+    let asked: BTreeSet<_> = asked.collect();
+    let missing: Vec<_> = asked.difference(&there).collect();
+    assert!(asked.len() > 20 && missing.is_empty(), "{missing:?}");
+    factory.stop();
+}

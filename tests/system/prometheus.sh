@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Prometheus accepts the alerts and what /metrics says; the dashboard is JSON, compose.yaml YAML.
+source "$(dirname "$0")/lib.sh"
+
+promtool check rules "$ROOT/deploy/prometheus-alerts.yml" >"$WORK/rules" 2>&1 || fail "$(cat "$WORK/rules")"
+python3 -m json.tool "$ROOT/deploy/grafana-dashboard.json" >/dev/null || fail "the dashboard is no JSON"
+cd "$WORK"
+port=$(free_port)
+HEALTH_CHECK_PORT=$port "$MUSL" run --demo --log-target file --log-level off &
+STARTED+=($!)
+wait_for 20 "/metrics" fetch "http://127.0.0.1:$port/metrics" >/dev/null
+fetch "http://127.0.0.1:$port/metrics" | promtool check metrics
