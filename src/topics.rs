@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long what was created may take to be known to every broker and to have leaders.
+const SPREAD_MAX: Duration = Duration::from_secs(5);
+/// Between two looks whether it is.
+const SPREAD_TURN: Duration = Duration::from_millis(100);
 
 /// Creates the topics of the configuration that are not there, and returns what then stands.
 ///
@@ -29,7 +33,18 @@ pub fn create(config: &Config, partitions: i32) -> Result<String, Failure> {
             Fate::Refused(why) => refusals.push(format!("{name}: {why}")),
         }
     }
-    if refusals.is_empty() { show(config, &notes) } else { Err(unavailable(refusals.join("\n"))) }
+    if !refusals.is_empty() {
+        return Err(unavailable(refusals.join("\n")));
+    }
+    let deadline = clock::now() + SPREAD_MAX;
+    loop {
+        let described = describe(config)?;
+        let is_led = |topic: &Option<Described>| topic.as_ref().is_some_and(|topic| topic.leaderless == 0);
+        if described.iter().all(is_led) || deadline <= clock::now() {
+            return Ok(show(config, described, &notes));
+        }
+        clock::sleep(SPREAD_TURN);
+    }
 }
 
 /// Returns the topics of the configuration as the broker has them.
@@ -37,7 +52,7 @@ pub fn create(config: &Config, partitions: i32) -> Result<String, Failure> {
 /// # Errors
 /// No broker is configured, or it cannot be reached.
 pub fn list(config: &Config) -> Result<String, Failure> {
-    show(config, &[])
+    Ok(show(config, describe(config)?, &[]))
 }
 
 fn admin(config: &Config) -> Result<Admin<'static>, Failure> {
@@ -54,9 +69,12 @@ fn unavailable(text: String) -> Failure {
     Failure::new(Exit::Unavailable, text)
 }
 
-fn show(config: &Config, notes: &[&str]) -> Result<String, Failure> {
+fn describe(config: &Config) -> Result<Vec<Option<Described>>, Failure> {
+    admin(config)?.describe(&topics::names(&config.kafka.topics)).map_err(unavailable)
+}
+
+fn show(config: &Config, described: Vec<Option<Described>>, notes: &[&str]) -> String {
     let names = topics::names(&config.kafka.topics);
-    let described = admin(config)?.describe(&names).map_err(unavailable)?;
     let notes = notes.iter().copied().chain(std::iter::repeat(""));
     let row = |((name, topic), note): ((&&str, Option<Described>), &str)| {
         let Some(topic) = topic else { return [name, "", "", "", "missing"].map(str::to_owned).to_vec() };
@@ -69,7 +87,7 @@ fn show(config: &Config, notes: &[&str]) -> Result<String, Failure> {
     };
     let head = ["Topic", "Partitions", "Replicas", "A partition keeps", ""].map(str::to_owned).to_vec();
     let rows: Vec<Vec<String>> = [head].into_iter().chain(names.iter().zip(described).zip(notes).map(row)).collect();
-    Ok(table(&rows))
+    table(&rows)
 }
 
 /// What a partition keeps, by `retention.ms` and `retention.bytes`.

@@ -25,6 +25,9 @@ pub fn open(config: &Config, consumes: bool) -> Result<Box<dyn Bus>, Failure> {
 
 fn open_kafka(kafka: &Kafka, consumes: bool) -> Result<Box<dyn Bus>, String> {
     let now = clock::now();
+    if kafka.security.shows_password() {
+        log::warn!("kafka.security: PLAIN without TLS shows the password to whoever listens on the way");
+    }
     Ok(match kafka.client {
         KafkaClient::Classic => Box::new(Classic::new(kafka, consumes, now).map_err(|error| error.to_string())?),
         KafkaClient::Auto if kafka.wants_beyond_classic().next().is_none() => {

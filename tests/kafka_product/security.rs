@@ -111,6 +111,8 @@ fn check_right(case: &Case, cluster: &Cluster) {
     let said = factory.stop();
     assert!(said.contains("every record is acknowledged"), "{}: {said}", case.name);
     assert_eq!(lots(cluster, case.name, "lot.completed"), ["L-1"], "{}", case.name);
+    let shows_password = said.contains("PLAIN without TLS shows the password");
+    assert_eq!(shows_password, case.name == "plain", "{}: {said}", case.name);
     check_silence(&place, &said);
 }
 

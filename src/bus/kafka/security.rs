@@ -12,6 +12,14 @@ pub struct Security {
     pub sasl: Option<Sasl>,
 }
 
+impl Security {
+    /// Whether the password goes over the network as it is.
+    #[must_use]
+    pub fn shows_password(&self) -> bool {
+        self.tls.is_none() && self.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == Mechanism::Plain)
+    }
+}
+
 /// Settings of TLS. The broker's certificate and host name are always verified.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
