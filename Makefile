@@ -10,7 +10,7 @@ DEB_TARGET ?= x86_64-unknown-linux-musl
 CARGO_DEB := target/tools/bin/cargo-deb
 CARGO_DEB_VERSION := 3.8.0
 
-.PHONY: build run test lint bench bench-kafka kafka-up kafka-down static share install deb test-system footprint soak clean help
+.PHONY: build run test lint bench bench-kafka fuzz kafka-up kafka-down static share install deb test-system footprint soak clean help
 .DEFAULT_GOAL := help
 
 build: ## build the release binary, target/release/mokasim
@@ -31,6 +31,9 @@ bench: ## speed and memory against references in the same run
 
 bench-kafka: ## our Kafka client beside librdkafka and the Java client on a real broker
 	benches/kafka/compare
+
+fuzz: ## what a broker may answer, thrown at the client that reads it (nightly Rust)
+	fuzz/run
 
 kafka-up: ## a real Kafka broker on loopback to play with (KAFKA_VERSION=3.9.2 or 4.3.1)
 	$(BROKER) up $(KAFKA_VERSION)
