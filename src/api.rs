@@ -103,7 +103,7 @@ impl ApiSender {
             stopped,
             answered: Arc::clone(&answered),
             failures: 0,
-            losing: false,
+            is_away: false,
             backoff: Backoff::new(limits.pause_min, limits.pause_max, clock::wall_ms() as u64),
         };
         let records = oldest.clone();
@@ -188,8 +188,8 @@ struct Worker {
     answered: Arc<Answered>,
     /// Failures in a row that may pass.
     failures: u32,
-    /// Whether records are being lost, and the log says so.
-    losing: bool,
+    /// Whether the log has said that the API is away.
+    is_away: bool,
     backoff: Backoff,
 }
 
@@ -226,9 +226,11 @@ impl Worker {
             match answer {
                 Answer::Taken | Answer::Refused(_) => {
                     self.failures = 0;
+                    self.note(None);
                     return Ok(answer);
                 }
-                Answer::Later(_) => {
+                Answer::Later(ref reason) => {
+                    self.note(Some(reason));
                     self.pause()?;
                     if tries == self.tries_max {
                         return Ok(answer);
@@ -254,8 +256,8 @@ impl Worker {
         let says = || format!("it answers {status}");
         match status.as_u16() {
             200..300 => Answer::Taken,
-            429 | 500.. => Answer::Later(says()),
-            _ => Answer::Refused(says()),
+            400 | 413 | 422 => Answer::Refused(says()),
+            _ => Answer::Later(says()),
         }
     }
 
@@ -267,18 +269,28 @@ impl Worker {
         }
     }
 
-    fn count(&mut self, answer: Answer) {
-        let lost = match answer {
-            Answer::Taken => None,
-            Answer::Refused(reason) | Answer::Later(reason) => Some(reason),
-        };
-        let counter = if lost.is_some() { &self.answered.failed } else { &self.answered.sent };
-        counter.fetch_add(1, Ordering::Relaxed);
-        match (lost, self.losing) {
+    /// Says once that the API is away, by the reason of the first failure, and once that it is back.
+    fn note(&mut self, away: Option<&str>) {
+        match (away, self.is_away) {
             (Some(reason), false) => log::warn!("api: {} does not take telemetry: {reason}", self.target),
             (None, true) => log::info!("api: {} takes telemetry again", self.target),
             _ => return,
         }
-        self.losing = !self.losing;
+        self.is_away = away.is_some();
+    }
+
+    fn count(&mut self, answer: Answer) {
+        let counter = match answer {
+            Answer::Taken => &self.answered.sent,
+            Answer::Refused(reason) => {
+                // Said once: what refuses one record for what it is refuses many.
+                if self.answered.failed.load(Ordering::Relaxed) == 0 {
+                    log::warn!("api: {} refuses a record: {reason}", self.target);
+                }
+                &self.answered.failed
+            }
+            Answer::Later(_) => &self.answered.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }

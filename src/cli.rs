@@ -66,8 +66,8 @@ fn exit_codes() -> String {
 /// Where the configuration is.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ConfigArgs {
-    /// Configuration file [default: config.toml if there is one, else what is built in]
-    #[arg(long, value_name = "FILE", env = config::CONFIG_PATH)]
+    /// Configuration file [env: CONFIG_PATH; default: config.toml if there is one, else what is built in]
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
@@ -111,7 +111,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub duration: Option<Span>,
     /// Level of the log, in the file and on the terminal: off, error, warn, info, debug, trace
-    #[arg(long, value_name = "L")]
+    #[arg(long, value_name = "L", value_parser = parse_level)]
     pub log_level: Option<log::LevelFilter>,
     /// Where the log goes
     #[arg(long, value_enum, default_value_t)]
@@ -214,8 +214,13 @@ fn parse_start(text: &str) -> Result<SimTime, String> {
     crate::wire::parse_rfc3339(text).ok_or_else(|| "expected an instant such as 2026-01-31T08:00:00Z".to_owned())
 }
 
+fn parse_level(text: &str) -> Result<log::LevelFilter, String> {
+    text.parse().map_err(|_| "expected off, error, warn, info, debug or trace".to_owned())
+}
+
 fn parse_span(text: &str) -> Result<Span, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration =
+        humantime::parse_duration(text).map_err(|_| "expected a length of time such as 90s, 8h or 30d".to_owned())?;
     match i64::try_from(duration.as_millis()) {
         Ok(ms) if (1..=SPAN_MS_MAX).contains(&ms) => Ok(Span(ms)),
         _ => Err("expected from 1ms to 100years".to_owned()),

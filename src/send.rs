@@ -102,9 +102,11 @@ pub fn send(config: &Config, schedule: Schedule, seed: u64) -> Result<String, Fa
 
 /// On a terminal only: indicatif hides it elsewhere.
 fn progress_bar(schedule: Schedule) -> ProgressBar {
-    let Some(total) = schedule.total() else { return ProgressBar::new_spinner() };
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} orders acknowledged, {eta} left");
-    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let (bar, template) = match schedule.total() {
+        Some(total) => (ProgressBar::new(total), "{wide_bar} {pos}/{len} orders acknowledged, {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} orders acknowledged"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Where orders go.

@@ -257,6 +257,19 @@ fn a_reader_that_closes_the_pipe_is_no_error() {
 }
 
 #[test]
+fn orders_wait_at_the_gate_of_a_full_factory_at_every_speed() {
+    let place = Place::with_config(&format!("{QUICK}[capacity]\nlots = 3\n"));
+    let orders: String = (0..20).map(|n| order(&format!("L-{n:02}"), "Italia", "normale", START)).collect();
+    place.write("orders.jsonl", &orders);
+    let args = ["run", "--orders", "orders.jsonl", "--seed", "7", "--start", START, "--until-idle"];
+    for (speed, dir) in [("max", "max"), ("600", "600")] {
+        place.run_ok(&[&args[..], &["--speed", speed, "--data", dir]].concat());
+        assert_eq!(check_spool(&place, dir), 20);
+    }
+    assert!(files(&place, "max") == files(&place, "600"));
+}
+
+#[test]
 fn a_pipe_that_nobody_reads_holds_nothing() {
     let place = Place::with_config(QUICK);
     let args = ["run", "--demo", "6000", "--speed", "600", "--duration", "2h", "--log-level", "debug"];

@@ -76,7 +76,13 @@ impl Production {
 
     /// When something happens next of itself; `NEVER` when nothing does.
     pub(super) fn next_event(&self) -> SimTime {
-        self.factory.next_due().min(self.feed.next_at().max(self.at))
+        self.factory.next_due().min(self.offer_at())
+    }
+
+    /// When the next order of the feed is offered: at its instant, or, where it found the factory full, at each instant at
+    /// which a lot may have left.
+    fn offer_at(&self) -> SimTime {
+        if self.feed_waits { self.factory.next_due() } else { self.feed.next_at().max(self.at) }
     }
 
     /// Reads orders of the feed ahead, and returns whether all are known that may belong before the next event.
@@ -107,8 +113,7 @@ impl Production {
     pub(super) fn advance(&mut self, to: SimTime) -> Result<bool, Failure> {
         while self.outputs.len() < OUTPUTS_MAX && !self.intake.is_full() {
             self.feed.fill(&self.plan)?;
-            // An order that found the factory full is offered again at each instant at which a lot may have left.
-            let offer_at = if self.feed_waits { self.factory.next_due() } else { self.feed.next_at().max(self.at) };
+            let offer_at = self.offer_at();
             self.at = self.factory.advance(to.min(offer_at), OUTPUTS_MAX, &mut self.outputs);
             if self.outputs.len() >= OUTPUTS_MAX {
                 break;

@@ -1,7 +1,7 @@
 //! Signals set flags that the loop looks at: SIGINT and SIGTERM ask it to leave, and the second one ends the process at once.
 
 use crate::error::{Exit, Failure};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +34,8 @@ impl Stop {
                 .and_then(|_| flag::register(signal, Arc::clone(&wanted)))
                 .map_err(|error| cannot_listen(signal, &error))?;
         }
+        // With a handler, a file that reaches `ulimit -f` is a failed write like that of a full disk; without one it is the end.
+        flag::register(SIGXFSZ, Arc::default()).map_err(|error| cannot_listen(SIGXFSZ, &error))?;
         Ok(Self(wanted))
     }
 

@@ -4,7 +4,7 @@ use super::time::parse_rfc3339;
 use crate::factory;
 use crate::factory::plan::Plan;
 use crate::units::{Priority, SimTime, SiteId};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -93,10 +93,15 @@ struct RawOrder<'a> {
     quantita: Option<&'a RawValue>,
     #[serde(borrow)]
     location: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     priorita: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     timestamp: Option<&'a RawValue>,
+}
+
+/// A field that is there, `null` included: serde takes that for an absent one.
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(field).map(Some)
 }
 
 /// Checks a record of the orders topic. Its texts are borrowed where they stand in the record unescaped.
