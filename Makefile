@@ -10,7 +10,7 @@ DEB_TARGET ?= x86_64-unknown-linux-musl
 CARGO_DEB := target/tools/bin/cargo-deb
 CARGO_DEB_VERSION := 3.8.0
 
-.PHONY: build run test lint bench bench-kafka fuzz kafka-up kafka-down static share install deb test-system footprint soak clean help
+.PHONY: build run test test-cluster lint bench bench-kafka fuzz kafka-up kafka-down static share install deb test-system footprint soak clean help
 .DEFAULT_GOAL := help
 
 build: ## build the release binary, target/release/mokasim
@@ -21,6 +21,9 @@ run: build ## watch a factory work: 60 simulated seconds a second, made-up order
 
 test: ## run every test; what needs Java, Maven or Python is named at the end where it is absent
 	tests/run
+
+test-cluster: ## what a cluster of three brokers may suffer, groups and ticks, in full length (10 minutes)
+	MOKASIM_LONG=1 $(CARGO) test --locked --test kafka_cluster -- --nocapture
 
 lint: ## formatting, clippy and the lints of Cargo.toml, warnings denied
 	$(CARGO) fmt --check

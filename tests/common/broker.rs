@@ -92,6 +92,15 @@ impl Cluster {
         self.client("create", topic, &[&partitions.to_string()], "");
     }
 
+    /// The broker that leads a partition; the independent client asks all brokers but `not_asked`.
+    pub(crate) fn leader(&self, topic: &str, partition: u32, not_asked: Option<u32>) -> Option<u32> {
+        let brokers = (1..).zip(self.bootstrap().split(','));
+        let asked: Vec<&str> = brokers.filter(|(n, _)| Some(*n) != not_asked).map(|(_, address)| address).collect();
+        let said = self.client_of(&asked.join(","), "leader", topic, &[&partition.to_string()], "");
+        // -1: none at present.
+        said.trim().parse().ok()
+    }
+
     /// Runs one of Kafka's own tools on the cluster; `class` is below `org.apache.kafka.tools`.
     pub(crate) fn tool(&self, class: &str, args: &[&str]) -> String {
         let command = ["tool", self.get("VERSION"), class, "--bootstrap-server", self.bootstrap()];
@@ -99,8 +108,12 @@ impl Cluster {
     }
 
     fn client(&self, command: &str, topic: &str, args: &[&str], input: &str) -> String {
+        self.client_of(self.bootstrap(), command, topic, args, input)
+    }
+
+    fn client_of(&self, bootstrap: &str, command: &str, topic: &str, args: &[&str], input: &str) -> String {
         let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/client.py");
-        run(Command::new(&self.python).arg(client).args([command, self.bootstrap(), topic]).args(args), input)
+        run(Command::new(&self.python).arg(client).args([command, bootstrap, topic]).args(args), input)
     }
 }
 

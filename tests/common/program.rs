@@ -87,15 +87,24 @@ impl Place {
 
     /// Starts `mokasim run` and waits until it serves.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
-        let running = self.launch(args);
+        self.start_command(self.command(args))
+    }
+
+    /// The same, of a command that was changed.
+    pub(crate) fn start_command(&self, command: Command) -> Running {
+        let running = self.launch_command(command);
         wait_for("the factory to serve", || running.health_addr().is_some());
         running
     }
 
     /// Starts a command and does not wait.
     pub(crate) fn launch(&self, args: &[&str]) -> Running {
+        self.launch_command(self.command(args))
+    }
+
+    fn launch_command(&self, mut command: Command) -> Running {
         let stderr = self.path(&format!("stderr.{}", fs::read_dir(self.0.path()).unwrap().count()));
-        let child = self.command(args).stdout(Stdio::null()).stderr(fs::File::create(&stderr).unwrap()).spawn().unwrap();
+        let child = command.stdout(Stdio::null()).stderr(fs::File::create(&stderr).unwrap()).spawn().unwrap();
         Running { child, stderr }
     }
 }

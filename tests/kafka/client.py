@@ -4,6 +4,7 @@
                                                      standard input; with transactional.id, in one transaction
   client.py consume BOOTSTRAP TOPICS [KEY=VALUE]...  prints every record of the topics (several by comma), up to their ends
   client.py create  BOOTSTRAP TOPIC PARTITIONS [KEY=VALUE]...
+  client.py leader  BOOTSTRAP TOPIC PARTITION [KEY=VALUE]...     prints the number of the partition's leader
 
 KEY=VALUE: configuration of librdkafka. A value that is no UTF-8 comes out with replacement characters.
 """
@@ -87,8 +88,13 @@ def create(bootstrap, topic, partitions, *settings):
     admin.create_topics([NewTopic(topic, int(partitions))])[topic].result(TIMEOUT_S)
 
 
+def leader(bootstrap, topic, partition, *settings):
+    topics = AdminClient(configuration(bootstrap, settings)).list_topics(topic, TIMEOUT_S).topics
+    print(topics[topic].partitions[int(partition)].leader)
+
+
 if __name__ == "__main__":
-    commands = {"produce": produce, "consume": consume, "create": create}
+    commands = {"produce": produce, "consume": consume, "create": create, "leader": leader}
     if len(sys.argv) < 4 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])

@@ -22,7 +22,8 @@ pub(crate) fn shared() -> Option<&'static Cluster> {
 pub(crate) struct World<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) place: Place,
-    name: String,
+    /// Of the consumer group; the topics' names begin with it.
+    pub(crate) name: String,
     carries_all: bool,
 }
 
@@ -92,7 +93,7 @@ rejected = \"{name}.rejected\"
         let names = names.chain(["events".to_owned(), "rejected".to_owned()]);
         let topics: Vec<String> = names.map(|name| self.topic(&name)).collect();
         let mut received: BTreeMap<String, Vec<Received>> = BTreeMap::new();
-        for record in self.cluster.consume(&topics.join(","), &[]) {
+        for record in self.cluster.consume(&topics.join(","), &["isolation.level=read_committed"]) {
             let name = record.topic.strip_prefix(&format!("{}.", self.name)).unwrap().to_owned();
             received.entry(name).or_default().push(record);
         }

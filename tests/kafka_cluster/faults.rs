@@ -1,0 +1,103 @@
+//! What a cluster may suffer while a factory runs: one broker or all of them killed, restarted or frozen. The same process goes
+//! on, and in the end the log has every record once.
+
+use crate::program::{Running, wait_for};
+use crate::three::{Found, Three, check, length, orders, world};
+use crate::world::{World, count, metric, report, wait_until_idle};
+use mokasim::clock;
+
+const PARTITIONS: u32 = 3;
+
+#[test]
+fn a_leader_is_killed_and_comes_back() {
+    survives("killed", |world| {
+        let leader = leader_of_events(world, None);
+        world.cluster.act("kill", Some(leader));
+        wait_for("another leader", || leader_of_events(world, Some(leader)) != leader);
+        clock::sleep(length(30, 3));
+        world.cluster.act("restart", Some(leader));
+    });
+}
+
+#[test]
+fn the_brokers_are_restarted_one_after_the_other() {
+    survives("rolling", |world| {
+        for broker in 1..=3 {
+            world.cluster.act("restart", Some(broker));
+            clock::sleep(length(10, 0));
+        }
+    });
+}
+
+#[test]
+fn a_leader_is_frozen_for_a_while() {
+    survives("frozen", |world| {
+        let leader = leader_of_events(world, None);
+        world.cluster.act("stop", Some(leader));
+        wait_for("another leader", || leader_of_events(world, Some(leader)) != leader);
+        clock::sleep(length(27, 1));
+        world.cluster.act("cont", Some(leader));
+    });
+}
+
+#[test]
+fn all_brokers_are_gone_for_a_while() {
+    survives("gone", |world| {
+        world.cluster.act("kill", None);
+        clock::sleep(length(60, 5));
+        world.cluster.act("restart", None);
+    });
+}
+
+fn leader_of_events(world: &World<'_>, not_asked: Option<u32>) -> u32 {
+    let mut leader = None;
+    wait_for("a leader", || {
+        leader = world.cluster.leader(&world.topic("events"), 0, not_asked);
+        leader.is_some()
+    });
+    leader.unwrap()
+}
+
+/// Runs a factory on orders of its own and on those of a sender that runs meanwhile, has the cluster suffer, and looks whether
+/// any record or order was lost or doubled.
+fn survives(name: &str, suffer: impl FnOnce(&World<'_>)) {
+    let Some(three) = Three::take() else { return };
+    let world = world(&three, name, &PARTITIONS.to_string(), "");
+    let factory = world.start(&["--speed", "10"]);
+    world.order(&orders("BEFORE", 60, PARTITIONS));
+    let mut sender = world.place.launch(&["send", "--mode", "continuous", "--rate", "180"]);
+    wait_for("work", || count(&factory, "completed_lots") > 5);
+
+    let began_at = clock::now();
+    suffer(&world);
+    let suffered = clock::now() - began_at;
+    let health = factory.health();
+    assert!(health["last_tick_ms_ago"].as_u64().unwrap() < 2_000, "{health}");
+    wait_for("the cluster to be good again", || factory.health()["status"] == "healthy");
+    let accepted = metric(&factory, "orders_accepted_total");
+    wait_for("the sender's orders to come again", || metric(&factory, "orders_accepted_total") >= accepted + 15.0);
+    let recovered = clock::now() - began_at - suffered;
+
+    sender.signal("TERM");
+    assert!(sender.wait().success(), "{}", sender.said());
+    world.order(&orders("AFTER", 9, PARTITIONS));
+    wait_for("the last order", || metric(&factory, "orders_accepted_total") >= accepted + 24.0);
+    wait_until_idle(&factory);
+    let acknowledged = acknowledged_at_the_end(factory);
+    let Found { records, ledger } = check(&world);
+    assert_eq!(records, acknowledged, "records in the log, and acknowledged");
+    assert_eq!(ledger.completed.len(), ledger.lots.len(), "every lot is completed");
+    report(&format!(
+        "{name}: {acknowledged} records and {} orders once each; broken for {suffered:.1?}, all flows {recovered:.1?} later",
+        ledger.lots.len()
+    ));
+}
+
+/// Stops a factory that is idle; it dropped nothing, and its one process has had all its records acknowledged: how many.
+pub(crate) fn acknowledged_at_the_end(factory: Running) -> u64 {
+    assert_eq!(metric(&factory, "records_dropped_total"), 0.0);
+    let acknowledged = metric(&factory, "records_acknowledged_total") as u64;
+    let said = factory.stop();
+    assert!(said.contains("every record is acknowledged"), "{said}");
+    acknowledged
+}

@@ -1,0 +1,175 @@
+//! How late ticks are, whatever the broker does: by the program's own histogram, beside a factory that has no broker.
+
+use crate::broker::Cluster;
+use crate::program::{Place, QUICK, Running, wait_for};
+use crate::three::{Three, length};
+use crate::world::report;
+use mokasim::clock;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const TICK: Duration = Duration::from_millis(100);
+/// How often the figures are taken, if need be: other work on the machine makes ticks late too, but not always.
+const WINDOWS_MAX: u32 = 5;
+/// 99.9 % of all ticks are to be no later, in seconds.
+const LATE: f64 = 0.005;
+
+/// How late ticks were, by the bounds of `/metrics`: ticks up to each, in seconds; the last one has no bound.
+struct Ticks(Vec<(f64, u64)>);
+
+impl Ticks {
+    fn of(factory: &Running) -> Self {
+        let (_, page) = factory.get("/metrics");
+        let bucket = |line: &str| {
+            let line = line.strip_prefix("mokasim_tick_lateness_seconds_bucket{le=\"")?;
+            let (bound, ticks) = line.split_once("\"} ")?;
+            Some((if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? }, ticks.parse().ok()?))
+        };
+        Self(page.lines().filter_map(bucket).collect())
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self(self.0.iter().zip(&before.0).map(|(now, before)| (now.0, now.1 - before.1)).collect())
+    }
+
+    fn count(&self) -> u64 {
+        self.0.last().map_or(0, |last| last.1)
+    }
+
+    fn late(&self) -> u64 {
+        self.count() - self.0.iter().find(|(bound, _)| *bound == LATE).unwrap().1
+    }
+
+    /// The bound that so many thousandths of the ticks keep, in milliseconds.
+    fn bound_ms(&self, permille: u64) -> f64 {
+        self.0.iter().find(|(_, ticks)| ticks * 1_000 >= self.count() * permille).unwrap().0 * 1_000.0
+    }
+}
+
+/// A factory with a broker of some kind, and its ticks until the window began.
+struct Case {
+    broker: &'static str,
+    factory: Running,
+    /// What its health is to be.
+    status: &'static str,
+    before: Ticks,
+    _place: Place,
+}
+
+impl Case {
+    fn begin(&mut self) {
+        self.before = Ticks::of(&self.factory);
+    }
+
+    fn ticks(&self) -> Ticks {
+        Ticks::of(&self.factory).since(&self.before)
+    }
+
+    /// Prints the figures and says whether the ticks of the window were in time. `control` is of a factory without a broker on the
+    /// same machine in the same window: it tells what other work costs.
+    fn is_in_time(&self, control: &Ticks) -> bool {
+        let ticks = self.ticks();
+        let (half, most, late) = (ticks.bound_ms(500), ticks.bound_ms(999), ticks.late());
+        report(&format!(
+            "{:16} {:5} ticks of {TICK:?}: half at most {half} ms late, 99.9 % at most {most} ms; {late} later than {} ms",
+            self.broker,
+            ticks.count(),
+            LATE * 1_000.0
+        ));
+        late <= (ticks.count() / 1_000).max(3 * control.late())
+    }
+
+    fn status(&self) -> String {
+        self.factory.health()["status"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A port whose connections are taken, and get no answer.
+fn black_hole() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    address
+}
+
+/// A resolver that never answers: glibc looks a name without a dot up in the file that `HOSTALIASES` names, and of this one it
+/// waits for a line for ever.
+struct HangingNames {
+    fifo: PathBuf,
+    /// So that it can be opened at once; nothing is written.
+    _writer: File,
+    _dir: TempDir,
+}
+
+impl HangingNames {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let fifo = dir.path().join("aliases");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let writer = File::options().read(true).write(true).open(&fifo).unwrap();
+        Self { fifo, _writer: writer, _dir: dir }
+    }
+
+    /// Whether the program is looking a name up.
+    fn is_asked_by(&self, factory: &Running) -> bool {
+        let open = fs::read_dir(format!("/proc/{}/fd", factory.pid())).unwrap();
+        open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok()).any(|file| file == self.fifo)
+    }
+}
+
+#[test]
+fn no_broker_makes_a_tick_late() {
+    let Some(three) = Three::take() else { return };
+    let up = |name| Cluster::up(name, "4.3.1", &[]);
+    let (Some(stopped), Some(frozen)) = (up("stopped"), up("frozen")) else { return };
+    let names = HangingNames::new();
+    let start = |broker, target: [&str; 2], status| {
+        let place = Place::with_config(QUICK);
+        let args = [&["run", "--demo", "--speed", "20", "--tick", "100"][..], &target].concat();
+        let mut command = place.command(&args);
+        command.env("HOSTALIASES", &names.fifo);
+        let factory = place.start_command(command);
+        wait_for(status, || factory.health()["status"] == status);
+        Case { broker, before: Ticks::of(&factory), factory, status, _place: place }
+    };
+    let mut control = start("no broker", ["--data", "spool"], "healthy");
+    let mut cases = [
+        start("healthy", ["--broker", three.bootstrap()], "healthy"),
+        start("stopped", ["--broker", stopped.bootstrap()], "healthy"),
+        start("frozen", ["--broker", frozen.bootstrap()], "healthy"),
+        start("black hole", ["--broker", &black_hole()], "degraded"),
+        start("name that hangs", ["--broker", "broker:9092"], "degraded"),
+    ];
+    wait_for("the name to be looked up", || names.is_asked_by(&cases[4].factory));
+    control.begin();
+    cases.iter_mut().for_each(Case::begin);
+    stopped.act("kill", None);
+    frozen.act("stop", None);
+    cases[1].status = "degraded";
+    cases[2].status = "degraded";
+
+    let window = length(300, 30);
+    let mut late: Vec<&str> = cases.iter().map(|case| case.broker).collect();
+    for _ in 0..WINDOWS_MAX {
+        clock::sleep(window);
+        control.is_in_time(&control.ticks());
+        for case in &cases {
+            if case.is_in_time(&control.ticks()) {
+                late.retain(|broker| *broker != case.broker);
+            }
+            assert!(case.ticks().count() >= control.ticks().count() / 2, "broker {}: ticks are missing", case.broker);
+            assert_eq!(case.status(), case.status, "broker {}", case.broker);
+        }
+        if late.is_empty() {
+            break;
+        }
+        control.begin();
+        cases.iter_mut().for_each(Case::begin);
+    }
+    assert!(late.is_empty(), "ticks are late, whenever they were looked at: {late:?}");
+    assert!(names.is_asked_by(&cases[4].factory), "the look-up has ended");
+}
