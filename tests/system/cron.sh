@@ -15,10 +15,7 @@ chmod 644 "$table"
 cron -f &
 STARTED+=($!)
 
-instances() { pgrep -c -x mokasim-cron || true; }
 alive() { fetch "http://127.0.0.1:$port/health" >/dev/null; }
-most=0
-# Looks many times a second, because a second instance lives for milliseconds: those that serve are what counts.
 watch_for() { # SECONDS
     local deadline=$((SECONDS + $1))
     until alive 2>/dev/null; do
@@ -41,7 +38,6 @@ second=$(pgrep -o -x mokasim-cron)
 next=$((60 - 10#$(date +%S) + 2))
 for ((i = 0; i < next * 5; i++)); do
     [[ $(pgrep -o -x mokasim-cron) == "$second" ]] || fail "another one took over"
-    most=$(($(instances) > most ? $(instances) : most))
     sleep 0.2
 done
 log=$(cat "$WORK/state/simulator.log")
