@@ -148,6 +148,11 @@ impl Running {
         assert!(status.success());
     }
 
+    /// Whether it has left.
+    pub(crate) fn has_left(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it has left.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut status = None;

@@ -5,6 +5,7 @@ use crate::program::{Running, wait_for};
 use crate::three::{Found, Three, check, length, orders, world};
 use crate::world::{World, count, metric, report, wait_until_idle};
 use mokasim::clock;
+use std::time::Duration;
 
 const PARTITIONS: u32 = 3;
 
@@ -65,12 +66,17 @@ fn survives(name: &str, suffer: impl FnOnce(&World<'_>)) {
     let world = world(&three, name, &PARTITIONS.to_string(), "");
     let factory = world.start(&["--speed", "10"]);
     world.order(&orders("BEFORE", 60, PARTITIONS));
-    let mut sender = world.place.launch(&["send", "--mode", "continuous", "--rate", "180"]);
+    let send = || world.place.launch(&["send", "--mode", "continuous", "--rate", "180"]);
+    let mut sender = send();
     wait_for("work", || count(&factory, "completed_lots") > 5);
 
     let began_at = clock::now();
     suffer(&world);
     let suffered = clock::now() - began_at;
+    if sender.has_left() {
+        assert!(suffered > Duration::from_secs(30), "it gives a silent cluster up, but not so soon: {}", sender.said());
+        sender = send();
+    }
     let health = factory.health();
     assert!(health["last_tick_ms_ago"].as_u64().unwrap() < 2_000, "{health}");
     wait_for("the cluster to be good again", || factory.health()["status"] == "healthy");
