@@ -48,9 +48,14 @@ impl std::ops::Deref for Three {
     }
 }
 
+/// Whether this is the run in full length.
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("MOKASIM_LONG").is_some()
+}
+
 /// The length in the full run, or the short one.
 pub(crate) fn length(full_s: u64, short_s: u64) -> Duration {
-    Duration::from_secs(if std::env::var_os("MOKASIM_LONG").is_some() { full_s } else { short_s })
+    Duration::from_secs(if is_full() { full_s } else { short_s })
 }
 
 /// A factory's world whose topics are made beforehand, each partition on all three brokers.

@@ -2,7 +2,7 @@
 
 use crate::broker::Cluster;
 use crate::program::{Place, QUICK, Running, wait_for};
-use crate::three::{Three, length};
+use crate::three::{Three, is_full, length};
 use crate::world::report;
 use mokasim::clock;
 use std::fs::{self, File};
@@ -17,6 +17,10 @@ const TICK: Duration = Duration::from_millis(100);
 const WINDOWS_MAX: u32 = 5;
 /// 99.9 % of all ticks are to be no later, in seconds.
 const LATE: f64 = 0.005;
+
+/// In the short run the cores are shared with five brokers and whatever else is tested: only a tick that was held by something
+/// stands out.
+const HELD: f64 = 0.1;
 
 /// How late ticks were, by the bounds of `/metrics`: ticks up to each, in seconds; the last one has no bound.
 struct Ticks(Vec<(f64, u64)>);
@@ -40,8 +44,9 @@ impl Ticks {
         self.0.last().map_or(0, |last| last.1)
     }
 
-    fn late(&self) -> u64 {
-        self.count() - self.0.iter().find(|(bound, _)| *bound == LATE).unwrap().1
+    /// Ticks later than this bound.
+    fn later_than(&self, late: f64) -> u64 {
+        self.count() - self.0.iter().find(|(bound, _)| *bound == late).unwrap().1
     }
 
     /// The bound that so many thousandths of the ticks keep, in milliseconds.
@@ -73,14 +78,18 @@ impl Case {
     /// same machine in the same window: it tells what other work costs.
     fn is_in_time(&self, control: &Ticks) -> bool {
         let ticks = self.ticks();
-        let (half, most, late) = (ticks.bound_ms(500), ticks.bound_ms(999), ticks.late());
+        let (half, most, late) = (ticks.bound_ms(500), ticks.bound_ms(999), ticks.later_than(LATE));
         report(&format!(
             "{:16} {:5} ticks of {TICK:?}: half at most {half} ms late, 99.9 % at most {most} ms; {late} later than {} ms",
             self.broker,
             ticks.count(),
             LATE * 1_000.0
         ));
-        late <= (ticks.count() / 1_000).max(3 * control.late())
+        if is_full() {
+            late <= (ticks.count() / 1_000).max(3 * control.later_than(LATE))
+        } else {
+            ticks.later_than(HELD) <= (ticks.count() / 100).max(3 * control.later_than(HELD))
+        }
     }
 
     fn status(&self) -> String {
