@@ -92,6 +92,14 @@ impl Case {
         }
     }
 
+    /// CPU time so far.
+    fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.factory.pid())).unwrap();
+        let fields = stat.rsplit(") ").next().unwrap().split(' ');
+        let hundredths: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(hundredths * 10)
+    }
+
     fn status(&self) -> String {
         self.factory.health()["status"].as_str().unwrap().to_owned()
     }
@@ -162,6 +170,8 @@ fn no_broker_makes_a_tick_late() {
     cases[2].status = "degraded";
 
     let window = length(300, 30);
+    let cpu_before: Vec<Duration> = cases.iter().map(Case::cpu).collect();
+    let begun = clock::now();
     let mut late: Vec<&str> = cases.iter().map(|case| case.broker).collect();
     for _ in 0..WINDOWS_MAX {
         clock::sleep(window);
@@ -181,4 +191,9 @@ fn no_broker_makes_a_tick_late() {
     }
     assert!(late.is_empty(), "ticks are late, whenever they were looked at: {late:?}");
     assert!(names.is_asked_by(&cases[4].factory), "the look-up has ended");
+    for (case, before) in cases.iter().zip(cpu_before) {
+        let cpu = case.cpu() - before;
+        report(&format!("{:16} {cpu:?} of CPU time in {:?}", case.broker, clock::now() - begun));
+        assert!(cpu < (clock::now() - begun) / 4, "broker {}: the loop spins", case.broker);
+    }
 }

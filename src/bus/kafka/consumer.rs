@@ -117,6 +117,8 @@ impl Consumer {
     /// When [`Self::poll`] is next of use, if nothing arrives before.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.group.deadline().into_iter().chain(self.fetcher.deadline(now)).min()
+        // What is overdue after a poll waits for a connection, and that has deadlines of its own.
+        let group = self.group.deadline().filter(|at| *at > now);
+        group.into_iter().chain(self.fetcher.deadline(now)).min()
     }
 }
