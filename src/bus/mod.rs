@@ -15,7 +15,7 @@ pub(crate) use open::spool_failure;
 pub use open::{address, claim, open};
 
 use crate::wire::Record;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where an order was read: it identifies the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +94,3 @@ pub trait Bus {
     /// `status().outbox_records` is 0 and this returns true.
     fn close(&mut self, now: Instant) -> bool;
 }
-
-/// The longest an adapter may work in one `poll`.
-pub const POLL_BUDGET: Duration = Duration::from_millis(5);
