@@ -12,9 +12,7 @@ const PAGE_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Deserialize)]
 struct Page {
     status: String,
-    last_tick_ms_ago: Option<u64>,
-    outbox_records: Option<u64>,
-    kafka_broker: Option<String>,
+    reason: Option<String>,
 }
 
 /// Asks `url` and returns what a healthy factory says.
@@ -31,12 +29,7 @@ pub fn probe(url: &str) -> Result<String, Failure> {
         .map_err(|_| Failure::new(Exit::Unavailable, format!("{url}: {}: this is no health page", answer.status())))?;
     let reason = match page.status.as_str() {
         "healthy" => return Ok(format!("{url}: healthy")),
-        "degraded" => format!(
-            "{} is away, {} records wait",
-            page.kafka_broker.unwrap_or_default(),
-            page.outbox_records.unwrap_or_default()
-        ),
-        "unhealthy" => format!("no tick for {} ms", page.last_tick_ms_ago.unwrap_or_default()),
+        "degraded" | "unhealthy" => page.reason.unwrap_or_default(),
         _ => "this is no health page".to_owned(),
     };
     Err(Failure::new(Exit::Unhealthy, format!("{url}: {}: {reason}", page.status)))

@@ -269,7 +269,7 @@ fn a_record_that_the_broker_refuses_is_counted_and_the_next_ones_go_on() {
     driver.publish(1000);
     driver.settle();
     let status = driver.bus.status();
-    assert_eq!((status.acknowledged, status.dropped, status.errors), (2000, 1, 1));
+    assert_eq!((status.acknowledged, status.refused, status.errors), (2000, 1, 1));
     check(&cluster.consume(&settings.topics.telemetry[0], &[]), 2000, false);
 }
 

@@ -301,9 +301,11 @@ impl Bus for Classic {
             outbox_records: self.outbox.records(),
             outbox_bytes: self.outbox.bytes(),
             acknowledged: self.outbox.acknowledged() - self.refused,
-            dropped: self.outbox.dropped() + self.refused,
+            dropped: self.outbox.dropped(),
+            refused: self.refused,
             consumer_lag: self.lag.map(|lag| lag + (self.orders.len() + usize::from(self.held.is_some())) as u64),
             errors: self.errors,
+            trouble: None,
         }
     }
 

@@ -95,8 +95,10 @@ impl Bus for Memory {
             outbox_bytes: self.outbox.bytes(),
             acknowledged: self.outbox.acknowledged(),
             dropped: self.outbox.dropped(),
+            refused: 0,
             consumer_lag: Some(self.orders.len() as u64),
             errors: 0,
+            trouble: None,
         }
     }
 

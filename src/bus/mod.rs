@@ -15,6 +15,7 @@ pub(crate) use open::spool_failure;
 pub use open::{address, claim, open};
 
 use crate::wire::Record;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where an order was read: it identifies the record.
@@ -61,10 +62,39 @@ pub struct Status {
     pub acknowledged: u64,
     /// Telemetry dropped because memory or disk was full.
     pub dropped: u64,
+    /// Records that the broker will never take, events too: they are lost.
+    pub refused: u64,
     /// Orders in the topic that were not read yet, all partitions; `None` while unknown.
     pub consumer_lag: Option<u64>,
     /// Failures since the start: lost connections, refused requests, failed writes.
     pub errors: u64,
+    /// What is wrong at present, where more is known than that there is no connection.
+    pub trouble: Option<Trouble>,
+}
+
+/// What is wrong with an adapter, connected or not, for as long as it lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What, where and with what consequence, for people: one line without a full stop. Shared, because it is shown each tick.
+    pub reason: Arc<str>,
+}
+
+/// How bad a [`Trouble`] is, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something is late or lost; it mends itself, or the rest works on.
+    Degraded,
+    /// The adapter does not do its work, and will not without a person.
+    Unhealthy,
+}
+
+impl Trouble {
+    /// The worst of several, the first of those that are equally bad.
+    pub fn worst(troubles: impl IntoIterator<Item = Self>) -> Option<Self> {
+        troubles.into_iter().reduce(|worst, other| if other.severity > worst.severity { other } else { worst })
+    }
 }
 
 /// A source of orders and a sink of records. Every call does a bounded amount of work and returns.

@@ -166,11 +166,13 @@ impl Bus for Native {
             outbox_records: self.outbox.records() + self.producer.records(),
             outbox_bytes: self.outbox.bytes() + self.producer.bytes() as u64,
             acknowledged: self.producer.acknowledged(),
-            dropped: self.outbox.dropped() + self.producer.refused(),
+            dropped: self.outbox.dropped(),
+            refused: self.producer.refused(),
             consumer_lag: self.consumer.as_ref().and_then(lag),
             errors: self.client.cluster.errors()
                 + self.producer.errors()
                 + self.consumer.as_ref().map_or(0, consumer_errors),
+            trouble: None,
         }
     }
 

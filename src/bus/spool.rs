@@ -193,8 +193,10 @@ impl Bus for Spool {
             outbox_bytes: self.outbox.bytes(),
             acknowledged: self.outbox.acknowledged(),
             dropped: self.outbox.dropped() + self.files.dropped(),
+            refused: 0,
             consumer_lag: self.orders.lag(),
             errors: outages.iter().map(|outage| outage.errors).sum(),
+            trouble: None,
         }
     }
 

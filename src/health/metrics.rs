@@ -1,7 +1,7 @@
 //! `/metrics`: every figure of the snapshot in Prometheus text format 0.0.4.
 
 use super::http::{Response, Status};
-use super::pages::View;
+use super::pages::{Health, View};
 use super::snapshot::{ApiCounts, Snapshot};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text};
@@ -22,11 +22,12 @@ use Figure::{Counter, Gauge, Real};
 type Row = (&'static str, &'static str, fn(&Figures) -> Option<Figure>);
 
 /// `mokasim_` is put before every name and `_total` behind a counter's.
-const ROWS: [Row; 27] = [
+const ROWS: [Row; 29] = [
     ("uptime_seconds", "Time since the program started", |f| Some(Real(f.uptime_seconds))),
     ("simulated_time_seconds", "Simulated instant, since 1970", |f| Some(Real(f.snapshot.simulated_ms as f64 / 1000.0))),
     ("speed", "Simulated seconds a second; absent at full speed", |f| f.snapshot.speed.map(Real)),
     ("connected", "Whether records leave and orders arrive", |f| Some(Gauge(f.snapshot.connected.into()))),
+    ("health", "0 healthy, 1 degraded, 2 unhealthy; /health says why", |f| Some(Gauge(f.health as u64))),
     ("intake_paused", "Whether order intake waits for room", |f| Some(Gauge(f.snapshot.intake_paused.into()))),
     ("lots_active", "Lots on a machine", |f| Some(Gauge(f.snapshot.factory.active_lots.into()))),
     ("lots_queued", "Lots waiting for a machine", |f| Some(Gauge(f.snapshot.factory.queued_lots.into()))),
@@ -45,6 +46,7 @@ const ROWS: [Row; 27] = [
     ("outbox_bytes", "Memory of records not yet acknowledged", |f| Some(Gauge(f.snapshot.outbox_bytes))),
     ("records_acknowledged", "Records acknowledged", |f| Some(Counter(f.snapshot.records_acknowledged))),
     ("records_dropped", "Telemetry dropped for lack of room", |f| Some(Counter(f.snapshot.records_dropped))),
+    ("records_refused", "Records the broker will never take: lost", |f| Some(Counter(f.snapshot.records_refused))),
     ("bus_errors", "Failures of the bus", |f| Some(Counter(f.snapshot.bus_errors))),
     ("api_records_sent", "Records the external API took", |f| f.api(|api| api.sent).map(Counter)),
     ("api_records_failed", "Records given up after every retry", |f| f.api(|api| api.failed).map(Counter)),
@@ -58,6 +60,7 @@ const ROWS: [Row; 27] = [
 #[derive(Debug)]
 struct Figures {
     snapshot: Snapshot,
+    health: Health,
     uptime_seconds: f64,
     tick_age_seconds: f64,
 }
@@ -113,6 +116,7 @@ pub(super) fn page(view: &View<'_>) -> Response {
     let mut registry = Registry::with_prefix("mokasim");
     registry.register_collector(Box::new(Figures {
         snapshot: view.snapshot.clone(),
+        health: view.health(),
         uptime_seconds: view.uptime_seconds(),
         tick_age_seconds: view.tick_age.as_secs_f64(),
     }));

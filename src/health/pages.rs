@@ -3,7 +3,9 @@
 use super::http::{Request, Response, Status};
 use super::metrics;
 use super::snapshot::Snapshot;
+use crate::bus::Severity;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -42,22 +44,38 @@ pub(super) fn answer(request: &Request, view: &View<'_>) -> Response {
 /// How the simulator is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Health {
+pub(super) enum Health {
     Healthy,
-    /// The broker is away; it simulates and buffers.
+    /// The broker is away or takes less than all; it simulates and buffers.
     Degraded,
-    /// The main loop has stopped.
+    /// The main loop has stopped, or the bus does not do its work and will not without a person.
     Unhealthy,
 }
 
 impl View<'_> {
-    fn health(&self) -> Health {
-        if self.tick_age > TICK_AGE_MAX {
-            Health::Unhealthy
-        } else if self.snapshot.connected {
-            Health::Healthy
-        } else {
-            Health::Degraded
+    fn is_hanging(&self) -> bool {
+        self.tick_age > TICK_AGE_MAX
+    }
+
+    /// How it is.
+    pub(super) fn health(&self) -> Health {
+        match self.snapshot.trouble.as_ref().map(|trouble| trouble.severity) {
+            _ if self.is_hanging() => Health::Unhealthy,
+            Some(Severity::Unhealthy) => Health::Unhealthy,
+            Some(Severity::Degraded) => Health::Degraded,
+            None if self.snapshot.connected => Health::Healthy,
+            None => Health::Degraded,
+        }
+    }
+
+    /// Why it is not healthy.
+    fn reason(&self) -> Option<Cow<'_, str>> {
+        let Snapshot { kafka_broker, outbox_records, trouble, connected, .. } = self.snapshot;
+        match trouble {
+            _ if self.is_hanging() => Some(format!("no tick for {} ms", self.tick_age.as_millis()).into()),
+            Some(trouble) => Some((*trouble.reason).into()),
+            None if *connected => None,
+            None => Some(format!("{kafka_broker} is away, {outbox_records} records wait").into()),
         }
     }
 
@@ -75,6 +93,7 @@ struct HealthBody<'a> {
     uptime_seconds: f64,
     kafka_broker: &'a str,
     kafka_connected: bool,
+    reason: Option<Cow<'a, str>>,
     active_lots: u32,
     queued_lots: u32,
     completed_lots: u64,
@@ -108,6 +127,7 @@ fn health(view: &View<'_>) -> Response {
         uptime_seconds: view.uptime_seconds(),
         kafka_broker: &snapshot.kafka_broker,
         kafka_connected: snapshot.connected,
+        reason: view.reason(),
         active_lots: factory.active_lots,
         queued_lots: factory.queued_lots,
         completed_lots: factory.completed_lots,
@@ -127,7 +147,7 @@ fn health(view: &View<'_>) -> Response {
 
 fn ready(view: &View<'_>) -> Response {
     let health = view.health();
-    let ready = health == Health::Healthy;
+    let ready = view.snapshot.connected && health != Health::Unhealthy;
     let status = if ready { Status::OK } else { Status::SERVICE_UNAVAILABLE };
     Response::json(status, &serde_json::json!({ "ready": ready, "status": health }))
 }

@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub simulated_ms: i64,
     /// Whether records leave and orders arrive.
     pub connected: bool,
+    /// What is wrong with the bus, where more is known than that it is not connected.
+    pub trouble: Option<crate::bus::Trouble>,
     /// The factory's counts.
     pub factory: crate::factory::Counts,
     /// Orders accepted.
@@ -39,6 +41,8 @@ pub struct Snapshot {
     pub records_acknowledged: u64,
     /// Telemetry dropped.
     pub records_dropped: u64,
+    /// Records that the broker will never take.
+    pub records_refused: u64,
     /// Bus failures.
     pub bus_errors: u64,
     /// External API: sent, failed for good, dropped because the queue was full.

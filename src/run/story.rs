@@ -76,6 +76,7 @@ impl fmt::Display for StatusLine<'_> {
             orders.accepted,
             orders.rejected,
         )?;
-        write!(f, "records {} sent, {} waiting, {} dropped", bus.acknowledged, bus.outbox_records, bus.dropped)
+        write!(f, "records {} sent, {} waiting, {} dropped", bus.acknowledged, bus.outbox_records, bus.dropped)?;
+        if bus.refused > 0 { write!(f, ", {} refused", bus.refused) } else { Ok(()) }
     }
 }

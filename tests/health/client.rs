@@ -44,6 +44,7 @@ pub(crate) fn snapshot() -> Snapshot {
         speed: Some(60.0),
         simulated_ms: 1_750_865_400_500,
         connected: true,
+        trouble: None,
         factory: Counts {
             active_lots: 3,
             queued_lots: 4,
@@ -62,6 +63,7 @@ pub(crate) fn snapshot() -> Snapshot {
         outbox_bytes: 14,
         records_acknowledged: 15,
         records_dropped: 16,
+        records_refused: 24,
         bus_errors: 17,
         api: Some(ApiCounts { sent: 18, failed: 19, dropped: 20, queued: 21 }),
         ticks: 22,

@@ -1,6 +1,7 @@
 //! What the pages say.
 
 use crate::client::{get, serve, snapshot, together};
+use mokasim::bus::{Severity, Trouble};
 use mokasim::clock;
 use mokasim::factory::Counts;
 use mokasim::health::snapshot::Snapshot;
@@ -33,6 +34,7 @@ fn health_shows_every_field_in_wire_order() {
         "uptime_seconds": uptime,
         "kafka_broker": "127.0.0.1:9092",
         "kafka_connected": true,
+        "reason": null,
         "active_lots": 3,
         "queued_lots": 4,
         "completed_lots": 5,
@@ -76,6 +78,7 @@ fn state_follows_the_broker_and_the_ticks() {
     server.publish(clock::now(), Snapshot { connected: false, ..snapshot() });
     assert_eq!(state("/health"), (200, "degraded".to_owned()));
     assert_eq!(state("/ready"), (503, "degraded".to_owned()));
+    assert_eq!(get(&server, "/health").json()["reason"], "127.0.0.1:9092 is away, 13 records wait");
 
     let long_ago = clock::now().checked_sub(Duration::from_millis(5_100)).unwrap();
     server.publish(long_ago, snapshot());
@@ -85,6 +88,32 @@ fn state_follows_the_broker_and_the_ticks() {
 
     server.publish(clock::now(), snapshot());
     assert_eq!(state("/health"), (200, "healthy".to_owned()));
+}
+
+#[test]
+fn a_trouble_of_the_bus_is_told_with_its_reason() {
+    let _shared = together();
+    let server = serve(snapshot());
+    let reason = "topic orders: MessageTooLarge (10): 3 records are lost";
+    let cases = [
+        (Severity::Degraded, true, "degraded", 200, 200, "1"),
+        (Severity::Degraded, false, "degraded", 200, 503, "1"),
+        (Severity::Unhealthy, true, "unhealthy", 503, 503, "2"),
+        (Severity::Unhealthy, false, "unhealthy", 503, 503, "2"),
+    ];
+    for (severity, connected, status, health, ready, figure) in cases {
+        let trouble = Some(Trouble { severity, reason: reason.into() });
+        server.publish(clock::now(), Snapshot { connected, trouble, ..snapshot() });
+        let page = get(&server, "/health");
+        assert_eq!(page.status, health);
+        let body = page.json();
+        assert_eq!((&body["status"], &body["reason"]), (&status.into(), &reason.into()));
+        assert_eq!(body["kafka_connected"], connected);
+        assert_eq!(get(&server, "/ready").status, ready, "{status}, connected {connected}");
+        assert!(get(&server, "/metrics").body.contains(&format!("\nmokasim_health {figure}\n")));
+        let said = mokasim::probe::probe(&format!("http://{}/health", server.addr())).unwrap_err();
+        assert!(said.message.ends_with(&format!("/health: {status}: {reason}")), "{}", said.message);
+    }
 }
 
 #[test]
@@ -125,6 +154,8 @@ fn metrics_hold_every_figure() {
         ("outbox_bytes", "gauge", "14"),
         ("records_acknowledged_total", "counter", "15"),
         ("records_dropped_total", "counter", "16"),
+        ("records_refused_total", "counter", "24"),
+        ("health", "gauge", "0"),
         ("bus_errors_total", "counter", "17"),
         ("api_records_sent_total", "counter", "18"),
         ("api_records_failed_total", "counter", "19"),
