@@ -4,7 +4,6 @@
 
 use crate::bus::kafka::backoff::Backoff;
 use crate::clock;
-use crate::config::Api;
 use crate::health::snapshot::ApiCounts;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select_biased};
 use std::convert::Infallible;
@@ -49,20 +48,6 @@ impl Default for Limits {
     }
 }
 
-/// The sender cannot be started as configured.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// `endpoint_url`
-    #[error("[api] endpoint_url = {0:?}: expected http://HOST[:PORT][/PATH] or https://…")]
-    Endpoint(String),
-    /// `api_key`
-    #[error("[api] api_key (MOKAMETRICS_API_KEY): expected printable characters only, as it is sent in an HTTP header")]
-    Key,
-    /// The operating system gives no thread.
-    #[error("cannot start the thread of the external API: {0}")]
-    Thread(#[from] io::Error),
-}
-
 /// Hands records to the thread. Dropping it ends the thread after the request it is at.
 #[derive(Debug)]
 pub struct ApiSender {
@@ -86,19 +71,19 @@ struct Answered {
 }
 
 impl ApiSender {
-    /// Starts the thread. Nothing is connected before there is a record.
+    /// Starts the thread, which posts to `target` with `key` as `X-API-Key`. Nothing is connected before there is a record.
     ///
     /// # Errors
-    /// [`StartError`]: the endpoint is no URL, the key cannot be sent, or there is no thread.
-    pub fn start(config: &Api, limits: &Limits) -> Result<Self, StartError> {
+    /// The operating system gives no thread.
+    pub fn start(target: Uri, key: Option<HeaderValue>, limits: &Limits) -> io::Result<Self> {
         let (queue, oldest) = bounded(limits.queue_records_max);
         let (stop, stopped) = bounded(0);
         let (leaving, left) = bounded(0);
         let answered = Arc::new(Answered::default());
         let mut worker = Worker {
             agent: agent(limits),
-            target: target(&config.endpoint_url)?,
-            key: key(&config.api_key.0)?,
+            target,
+            key,
             tries_max: limits.tries_max,
             stopped,
             answered: Arc::clone(&answered),
@@ -154,28 +139,6 @@ fn agent(limits: &Limits) -> Agent {
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .build()
         .into()
-}
-
-/// `{endpoint_url}/api/telemetry`, whether or not the endpoint ends in a slash.
-fn target(endpoint_url: &str) -> Result<Uri, StartError> {
-    let fail = || StartError::Endpoint(endpoint_url.to_owned());
-    let uri: Uri = format!("{}/api/telemetry", endpoint_url.trim_end_matches('/')).parse().map_err(|_| fail())?;
-    let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    let is_plain = uri.path().ends_with("/api/telemetry") && uri.query().is_none();
-    match uri.scheme_str() {
-        Some("http" | "https") if has_host && is_plain => Ok(uri),
-        _ => Err(fail()),
-    }
-}
-
-/// The key's header; `None` for an API that wants none.
-fn key(api_key: &str) -> Result<Option<HeaderValue>, StartError> {
-    if api_key.is_empty() {
-        return Ok(None);
-    }
-    let mut key = HeaderValue::from_str(api_key).map_err(|_| StartError::Key)?;
-    key.set_sensitive(true);
-    Ok(Some(key))
 }
 
 /// What the thread owns.

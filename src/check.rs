@@ -49,7 +49,8 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 fn api(config: &Config) -> String {
-    if config.api.enabled { format!("{}/api/telemetry", config.api.endpoint_url) } else { "off".to_owned() }
+    let endpoint = config.api.endpoint.as_ref().filter(|_| config.api.enabled);
+    endpoint.map_or_else(|| "off".to_owned(), ToString::to_string)
 }
 
 /// The machines of each plant and stage, with sums.

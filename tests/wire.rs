@@ -272,10 +272,8 @@ proptest! {
         let record = encoded.record();
 
         let members = Members::of(record.value);
-        let common = ["codice_lotto", "luogo", "timestamp_locale", "timestamp_utc", "blocco_macchina", "motivo_blocco",
-            "ultima_manutenzione", "macchina"];
         let own = row.signals.iter().map(|signal| &*signal.name);
-        prop_assert_eq!(members.names(), common.into_iter().chain(own).collect::<Vec<_>>());
+        prop_assert_eq!(members.names(), TELEMETRY_FIELDS.into_iter().chain(own).collect::<Vec<_>>());
         let read = |name: &str| serde_json::from_str::<Option<String>>(members.get(name)).unwrap();
         prop_assert_eq!(read("codice_lotto"), code);
         prop_assert_eq!(read("luogo"), Some(plan.sites[usize::from(site)].name.to_string()));

@@ -28,6 +28,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use ureq::http::{HeaderValue, Uri};
 
 /// The environment variable that names the configuration file.
 pub const CONFIG_PATH: &str = "CONFIG_PATH";
@@ -221,20 +222,10 @@ pub enum Compression {
 pub struct Api {
     /// `enable_api`
     pub enabled: bool,
-    /// `endpoint_url`, without a `/` at its end
-    pub endpoint_url: String,
-    /// `api_key`
-    pub api_key: Secret,
-}
-
-/// A text that is never shown: its `Debug` is a row of stars.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
+    /// Where telemetry is posted to: `endpoint_url` and `/api/telemetry`; there is one when `enabled`.
+    pub endpoint: Option<Uri>,
+    /// `api_key`, if there is one
+    pub key: Option<HeaderValue>,
 }
 
 /// `[health_check]`

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use toml::de::DeValue;
+use ureq::http::{HeaderValue, Uri};
 
 type Parse<T> = dyn Fn(&DeValue<'_>) -> Option<T>;
 
@@ -98,16 +99,6 @@ pub(super) fn seconds(range: RangeInclusive<f64>) -> Rule<Span> {
 /// A text that passes a check.
 pub(super) fn text(expected: &str, check: fn(&str) -> bool) -> Rule<String> {
     Rule::new(expected, String::new(), move |value| value.as_str().filter(|text| check(text)).map(str::to_owned))
-}
-
-/// A text of any kind.
-pub(super) fn any_text() -> Rule<String> {
-    text("a text", |_| true)
-}
-
-/// A text that problems do not quote.
-pub(super) fn secret() -> Rule<String> {
-    Rule { secret: true, ..any_text() }
 }
 
 /// A password: one line, which problems do not quote.
@@ -207,12 +198,34 @@ pub(super) fn servers() -> Rule<Vec<String>> {
     })
 }
 
-/// `endpoint_url`: none, or the beginning of an HTTP address.
-pub(super) fn endpoint() -> Rule<String> {
-    text("an http:// or https:// address, or \"\"", |text| {
-        let uri = text.parse::<ureq::http::Uri>();
-        text.is_empty() || uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
-    })
+/// `endpoint_url`: none, or what the address of the external API begins with; `None` or the whole address. What was written is
+/// not quoted, as it may hold a password.
+pub(super) fn endpoint() -> Rule<Option<Uri>> {
+    let expected = "an http:// or https:// address without user, password and query, or \"\"";
+    let rule = Rule::new(expected, None, |value| match value.as_str()? {
+        "" => Some(None),
+        begin => format!("{}/api/telemetry", begin.trim_end_matches('/')).parse().ok().filter(is_endpoint).map(Some),
+    });
+    Rule { secret: true, ..rule }
+}
+
+fn is_endpoint(uri: &Uri) -> bool {
+    let has_host = uri.host().is_some_and(|host| !host.is_empty());
+    let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    matches!(uri.scheme_str(), Some("http" | "https")) && has_host && !has_user && uri.query().is_none()
+}
+
+/// `api_key`: the value of a header, `None` for an API that wants none. It marks itself as not to be shown.
+pub(super) fn api_key() -> Rule<Option<HeaderValue>> {
+    let rule =
+        Rule::new("printable characters only, as it is sent in an HTTP header", None, |value| match value.as_str()? {
+            "" => Some(None),
+            key => HeaderValue::from_str(key).ok().map(|mut key| {
+                key.set_sensitive(true);
+                Some(key)
+            }),
+        });
+    Rule { secret: true, ..rule }
 }
 
 /// `timezone`

@@ -4,7 +4,7 @@ use super::environment::Environment;
 use super::problem::Problems;
 use super::reader::{Item, Section};
 use super::rules::{self, integer, number, seconds};
-use super::{Api, Config, HealthCheck, Kafka, KafkaClient, Log, Secret, Simulation, Spool, plan, security, stages};
+use super::{Api, Config, HealthCheck, Kafka, KafkaClient, Log, Simulation, Spool, plan, security, stages};
 use crate::factory::Factory;
 use crate::factory::plan::{Capacity, Plan};
 use crate::wire::Topics;
@@ -99,20 +99,16 @@ fn api(section: &mut Section<'_, '_>, environment: &Environment<'_>) -> Api {
     let in_environment = environment.read("ENABLE_API", &rules::boolean(), section.problems);
     let enabled = in_environment.unwrap_or(in_file);
     let endpoint_url = section.required("endpoint_url", &rules::endpoint());
-    if enabled && endpoint_url.as_deref() == Some("") {
+    if enabled && endpoint_url == Some(None) {
         let expected = "false, or an api.endpoint_url in the configuration file";
         match section.own_child("enable_api") {
             Some(item) if in_environment.is_none() => item.unexpected(expected, section.problems),
             _ => environment.unexpected("ENABLE_API", expected, section.problems),
         }
     }
-    let key_in_file = section.read("api_key", &rules::secret());
-    let key_in_environment = environment.read("MOKAMETRICS_API_KEY", &rules::secret(), section.problems);
-    Api {
-        enabled,
-        endpoint_url: endpoint_url.unwrap_or_default().trim_end_matches('/').to_owned(),
-        api_key: Secret(key_in_environment.unwrap_or(key_in_file)),
-    }
+    let key_in_file = section.read("api_key", &rules::api_key());
+    let key_in_environment = environment.read("MOKAMETRICS_API_KEY", &rules::api_key(), section.problems);
+    Api { enabled, endpoint: endpoint_url.flatten(), key: key_in_environment.unwrap_or(key_in_file) }
 }
 
 fn health_check(section: &mut Section<'_, '_>, environment: &Environment<'_>) -> HealthCheck {

@@ -4,18 +4,7 @@ use super::reader::{Item, Section, did_you_mean, refuse_duplicates};
 use super::rules::{self, Rule, integer, number};
 use super::stages::rows;
 use crate::factory::plan::{self, Choice, Choices, Level, Pass, Signal, SignalKind, Source};
-
-/// Fields that every machine's telemetry has already.
-const COMMON_FIELDS: [&str; 8] = [
-    "codice_lotto",
-    "luogo",
-    "timestamp_locale",
-    "timestamp_utc",
-    "blocco_macchina",
-    "motivo_blocco",
-    "ultima_manutenzione",
-    "macchina",
-];
+use crate::wire::TELEMETRY_FIELDS;
 
 /// What a level may follow besides other signals.
 const SOURCES: [(&str, Source); 3] = [("wear", Source::Wear), ("load", Source::Load), ("lot", Source::Lot)];
@@ -63,7 +52,7 @@ pub(super) fn read(stage: &mut Section<'_, '_>) -> Vec<Signal> {
 fn signal(section: &mut Section<'_, '_>, at: Place<'_, '_>) -> Option<Signal> {
     let name = section.read("name", &rules::name());
     if let Some(item) = section.find("name")
-        && (COMMON_FIELDS.contains(&name.as_str()) || SOURCES.iter().any(|(source, _)| *source == name))
+        && (TELEMETRY_FIELDS.contains(&name.as_str()) || SOURCES.iter().any(|(source, _)| *source == name))
     {
         item.unexpected("another name, as this one has a meaning already", section.problems);
     }

@@ -140,8 +140,12 @@ impl Live {
         let consumes = options.orders.is_none();
         let claim = bus::claim(&config)?;
         let bus = bus::open(&config, consumes)?;
-        let api = config.api.enabled.then(|| ApiSender::start(&config.api, &api::Limits::default())).transpose();
-        let api = api.map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+        let api_target = config.api.endpoint.take().filter(|_| config.api.enabled);
+        let api =
+            api_target.map(|target| ApiSender::start(target, config.api.key.take(), &api::Limits::default())).transpose();
+        let api = api.map_err(|error| {
+            Failure::new(Exit::Unavailable, format!("cannot start the thread of the external API: {error}"))
+        })?;
         let clock = match config.simulation.speed {
             Speed::Times(speed) => Some(SimClock::new(origin, start, speed)),
             Speed::Max => None,

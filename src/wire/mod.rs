@@ -10,6 +10,7 @@ mod time;
 pub use encode::{Encoded, Encoder, PAYLOAD_BYTES_MAX, run_id};
 pub use order::{CheckedOrder, ORDER_BYTES_MAX, OrderLine, Rejection, order_line, parse_order};
 pub use spool_line::spool_line;
+pub use telemetry::TELEMETRY_FIELDS;
 pub use time::{UnknownZone, Utc, parse_rfc3339, rfc3339_utc, zone_exists};
 
 use crate::units::SimTime;

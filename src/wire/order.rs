@@ -85,13 +85,13 @@ impl fmt::Display for Rejection {
 /// An order as it stands in the record; fields keep their text until their own rule is looked at.
 #[derive(Deserialize)]
 struct RawOrder<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     codice_lotto: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     cliente: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     quantita: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     location: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     priorita: Option<&'a RawValue>,

@@ -7,6 +7,18 @@ use crate::factory::outputs::Machine;
 use crate::factory::plan::{Choices, Plan, Signal, SignalKind, Site, Stage};
 use crate::units::SimTime;
 
+/// The members that telemetry of every machine begins with, in their order.
+pub const TELEMETRY_FIELDS: [&str; 8] = [
+    "codice_lotto",
+    "luogo",
+    "timestamp_locale",
+    "timestamp_utc",
+    "blocco_macchina",
+    "motivo_blocco",
+    "ultima_manutenzione",
+    "macchina",
+];
+
 /// Writes telemetry values for the machines of one plan.
 #[derive(Debug)]
 pub(super) struct TelemetryWriter {

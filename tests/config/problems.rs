@@ -54,7 +54,20 @@ fn the_api_key_is_never_shown() {
         let shown = format!("{:?}", load_with(text, &[("MOKAMETRICS_API_KEY", "hunter2")], &Overrides::default()));
         assert!(!shown.contains("hunter2"), "{shown}");
     }
-    assert_problems("api.api_key = 5", &["config.toml:1: api.api_key: expected a text"]);
+    let expected = "expected printable characters only, as it is sent in an HTTP header";
+    for key in ["5", r#""hunter2\n""#] {
+        assert_problems(&format!("api.api_key = {key}"), &[&format!("config.toml:1: api.api_key: {expected}")]);
+    }
+}
+
+#[test]
+fn where_telemetry_cannot_be_posted_to_is_refused_and_not_quoted() {
+    let urls =
+        ["localhost", "ftp://x", "http://", "http:///path", "http://host/?a=b", "http://a b", "http://me:hunter2@host"];
+    let expected = "expected an http:// or https:// address without user, password and query, or \"\"";
+    for url in urls {
+        assert_problems(&format!("api.endpoint_url = {url:?}"), &[&format!("config.toml:1: api.endpoint_url: {expected}")]);
+    }
 }
 
 #[test]
@@ -94,7 +107,6 @@ fn single_values() {
         ("[simulation]\nspeed = \"fast\"", "\"fast\": expected a number from 0.001 to 1000000, or \"max\""),
         ("[health_check]\nport = 0x10000", "0x10000: expected a whole number from 0 to 65535"),
         ("[health_check]\nbind = \"localhost\"", "\"localhost\": expected an IP address such as \"127.0.0.1\""),
-        ("[api]\nendpoint_url = \"ftp://x\"", "\"ftp://x\": expected an http:// or https:// address, or \"\""),
         (
             "[kafka]\nbootstrap_servers = \"a:1,b:0\"",
             "\"a:1,b:0\": expected HOST:PORT, several by comma, or \"\" for the spool",

@@ -68,7 +68,7 @@ fn the_documentations_file_loads_key_for_key() {
     )
     .unwrap();
     assert_eq!(config.kafka.bootstrap_servers, ["localhost:9093"]);
-    assert_eq!(config.api.endpoint_url, "https://api.example.org");
+    assert_eq!(config.api.endpoint.unwrap(), "https://api.example.org/api/telemetry");
     assert_eq!(config.plan, load("").unwrap().plan, "the documentation's plants and times are the built-in ones");
 }
 
@@ -182,7 +182,8 @@ fn flags_come_before_the_environment_and_it_before_the_file() {
 
     let file = load(text).unwrap();
     assert_eq!(file.kafka.bootstrap_servers, ["file:1"]);
-    assert_eq!((file.health_check.port, file.api.enabled, &*file.api.api_key.0), (1, false, "file"));
+    assert_eq!((file.health_check.port, file.api.enabled), (1, false));
+    assert_eq!(file.api.key.unwrap(), "file");
     assert_eq!((file.simulation.speed, file.simulation.seed, file.plan.seed), (Speed::Times(2.0), Some(u64::MAX), u64::MAX));
     assert_eq!((file.simulation.tick, file.spool.dir), (Duration::from_millis(10), PathBuf::from("file")));
     assert_eq!((file.log.level, file.log.terminal_level), (log::LevelFilter::Warn, log::LevelFilter::Error));
@@ -190,7 +191,7 @@ fn flags_come_before_the_environment_and_it_before_the_file() {
     let environment = load_with(text, &variables, &Overrides::default()).unwrap();
     assert_eq!(environment.kafka.bootstrap_servers, ["environment:1", "[::1]:2"]);
     assert_eq!((environment.health_check.port, environment.api.enabled), (2, true));
-    assert_eq!(environment.api.api_key.0, "123");
+    assert_eq!(environment.api.key.unwrap(), "123");
 
     let spool = Overrides { data: Some("flag".into()), ..Overrides::default() };
     let spool = load_with(text, &variables, &spool).unwrap();

@@ -140,6 +140,7 @@ fn a_reason_says_what_was_found_and_what_was_expected() {
         reason("timestamp", json!("noon")),
         "timestamp: expected an RFC 3339 date-time such as 2025-06-25T10:00:00Z, found noon"
     );
+    assert_eq!(reason("cliente", json!(null)), "cliente: expected a string of 1 to 128 characters, found null");
     assert_eq!(rejection(&without("cliente")).reason, "expected a string of 1 to 128 characters, found none");
     assert_eq!(Rejection::duplicate("L-1").to_string(), "codice_lotto: expected a new lot code, found L-1");
 }
