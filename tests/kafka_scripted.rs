@@ -6,6 +6,8 @@
 mod consuming;
 #[path = "scripted/creating.rs"]
 mod creating;
+#[path = "scripted/membership.rs"]
+mod membership;
 #[path = "scripted/producing.rs"]
 mod producing;
 mod scripted;

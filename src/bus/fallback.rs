@@ -33,7 +33,7 @@ impl Fallback {
     /// # Errors
     /// As [`Native::open`].
     pub fn open(kafka: &Kafka, consumes: bool, now: Instant) -> Result<Self, String> {
-        let client = Client::Native(Box::new(Native::open(kafka, consumes, now)?));
+        let client = Client::Native(Box::new(Native::open(kafka, consumes, None, now)?));
         Ok(Self { client, kafka: Some(kafka.clone()), consumes, earlier: Status::default() })
     }
 

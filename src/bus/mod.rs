@@ -4,6 +4,7 @@ pub mod classic;
 pub mod fallback;
 pub mod faulty;
 pub mod kafka;
+mod member;
 pub mod memory;
 pub mod native;
 mod open;

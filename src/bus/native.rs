@@ -10,13 +10,14 @@ use super::kafka::create::{Creation, Fate};
 use super::kafka::error::Failure;
 use super::kafka::fetch::FetchSettings;
 use super::kafka::fetched::Verdict;
-use super::kafka::group::GroupSettings;
+use super::kafka::group::{self, Group, GroupSettings};
 use super::kafka::inflate::Codec;
 use super::kafka::producer::{self, Producer, ProducerSettings};
 use super::kafka::settings::Settings;
+use super::member::MemberFile;
 use super::outbox::Outbox;
 use super::topics;
-use super::{Bus, Full, Incoming, Position, Status, Taken};
+use super::{Bus, Full, Incoming, Position, Severity, Status, Taken, Trouble};
 use crate::config::{Compression, Kafka};
 use crate::wire::{Class, Record};
 use std::time::Instant;
@@ -37,15 +38,18 @@ pub struct Native {
     classes: Vec<Class>,
     /// Until its end, nothing is asked of the topics.
     creation: Option<Creation>,
+    /// Of a static member.
+    member: Option<MemberFile>,
     closing: bool,
 }
 
 impl Native {
-    /// A client that has not tried to connect yet; `consumes` says whether it reads orders.
+    /// A client that has not tried to connect yet; `consumes` says whether it reads orders, and `member` what became of the static
+    /// member's run before this one.
     ///
     /// # Errors
     /// As [`settings`], or a file of `[kafka.security]` that is of no use: which, and why.
-    pub fn open(config: &Kafka, consumes: bool, now: Instant) -> Result<Self, String> {
+    pub(super) fn open(config: &Kafka, consumes: bool, member: Option<MemberFile>, now: Instant) -> Result<Self, String> {
         let settings = settings(config)?;
         let producer_bytes = (config.buffer_bytes / 2).min(PRODUCER_BYTES_MAX);
         let producer = ProducerSettings {
@@ -58,6 +62,7 @@ impl Native {
         let fetch = FetchSettings { from_earliest: config.from_earliest, ..FetchSettings::default() };
         let group = GroupSettings {
             instance_id: config.group_instance_id.clone(),
+            previous_member_id: member.as_ref().and_then(MemberFile::member_id).map(str::to_owned),
             session_timeout: config.session_timeout,
             ..GroupSettings::new(&config.group_id, &config.topics.orders)
         };
@@ -71,6 +76,7 @@ impl Native {
             classes: config.topics.outputs().map(|(_, class)| class).collect(),
             creation: wanted.map(|wanted| Creation::new(wanted, &mut client.cluster, now)),
             client,
+            member,
             closing: false,
         })
     }
@@ -142,6 +148,11 @@ impl Bus for Native {
                     Taken::Later => Verdict::Later,
                 }
             });
+            if let Some(member) = &mut self.member
+                && let Some((id, _)) = consumer.group().identity()
+            {
+                member.keep(&id);
+            }
         }
         self.send(now);
     }
@@ -171,8 +182,9 @@ impl Bus for Native {
             consumer_lag: self.consumer.as_ref().and_then(lag),
             errors: self.client.cluster.errors()
                 + self.producer.errors()
-                + self.consumer.as_ref().map_or(0, consumer_errors),
-            trouble: None,
+                + self.consumer.as_ref().map_or(0, consumer_errors)
+                + self.member.as_ref().map_or(0, MemberFile::errors),
+            trouble: self.consumer.as_ref().and_then(|consumer| trouble(consumer.group())),
         }
     }
 
@@ -215,6 +227,16 @@ fn lag(consumer: &Consumer) -> Option<u64> {
     let mut lags = consumer.lag().map(|(_, lag)| lag).peekable();
     lags.peek()?;
     lags.sum()
+}
+
+/// What a group's trouble means to whoever asks how we are.
+fn trouble(group: &Group) -> Option<Trouble> {
+    let trouble = group.told_trouble()?;
+    let severity = match trouble {
+        group::Trouble::NameTaken { .. } | group::Trouble::Replaced { .. } => Severity::Unhealthy,
+        _ => Severity::Degraded,
+    };
+    Some(Trouble { severity, reason: format!("consumer group {}: {trouble}", group.id()).into() })
 }
 
 const fn codec(compression: Compression) -> Codec {

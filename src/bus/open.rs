@@ -3,27 +3,30 @@
 use super::Bus;
 use super::classic::Classic;
 use super::fallback::Fallback;
+use super::member::MemberFile;
 use super::native::Native;
 use super::spool::{self, Spool, SpoolError};
 use crate::clock;
-use crate::config::{Config, Kafka, KafkaClient};
+use crate::config::{Config, KafkaClient};
 use crate::error::{Exit, Failure};
 use std::fs::{self, File};
 
-/// Opens the bus of the configuration: Kafka where it names a broker, else the spool.
+/// Opens the bus of the configuration: Kafka where it names a broker, else the spool. One that consumes is to be opened after
+/// [`claim`].
 ///
 /// # Errors
 /// The client cannot be what the configuration asks for; the spool's folder is in use or cannot be written. A broker that is
 /// away is no error: it may come.
 pub fn open(config: &Config, consumes: bool) -> Result<Box<dyn Bus>, Failure> {
     if !config.kafka.bootstrap_servers.is_empty() {
-        return open_kafka(&config.kafka, consumes).map_err(|problem| Failure::new(Exit::Config, problem));
+        return open_kafka(config, consumes).map_err(|problem| Failure::new(Exit::Config, problem));
     }
     let memory_bytes_max = config.kafka.buffer_bytes;
     Ok(Box::new(Spool::open(&config.spool, &config.kafka.topics, memory_bytes_max).map_err(|error| spool_failure(&error))?))
 }
 
-fn open_kafka(kafka: &Kafka, consumes: bool) -> Result<Box<dyn Bus>, String> {
+fn open_kafka(config: &Config, consumes: bool) -> Result<Box<dyn Bus>, String> {
+    let kafka = &config.kafka;
     let now = clock::now();
     if kafka.security.shows_password() {
         log::warn!("kafka.security: PLAIN without TLS shows the password to whoever listens on the way");
@@ -33,7 +36,11 @@ fn open_kafka(kafka: &Kafka, consumes: bool) -> Result<Box<dyn Bus>, String> {
         KafkaClient::Auto if kafka.wants_beyond_classic().next().is_none() => {
             Box::new(Fallback::open(kafka, consumes, now)?)
         }
-        KafkaClient::Auto | KafkaClient::Native => Box::new(Native::open(kafka, consumes, now)?),
+        KafkaClient::Auto | KafkaClient::Native => {
+            let instance_id = kafka.group_instance_id.as_ref().filter(|_| consumes);
+            let member = instance_id.map(|id| MemberFile::open(&config.spool.dir, &kafka.group_id, id));
+            Box::new(Native::open(kafka, consumes, member, now)?)
+        }
     })
 }
 

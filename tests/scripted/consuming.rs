@@ -10,20 +10,23 @@ use mokasim::bus::kafka::fetched::Verdict;
 use mokasim::bus::kafka::group::GroupSettings;
 use std::time::Duration;
 
-const TOPIC: &str = "orders";
-const GROUP: &str = "mokasim";
+pub(crate) const TOPIC: &str = "orders";
+pub(crate) const GROUP: &str = "mokasim";
 /// Invented time within which a scenario must come to its end.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A broker with some orders in two partitions, and their values.
-fn with_orders(count: usize) -> (Broker, Vec<String>) {
+pub(crate) fn with_orders(count: usize) -> (Broker, Vec<String>) {
     let mut broker = Broker::new(&[(TOPIC, 2)]);
     let values: Vec<String> = (0..count).map(|n| format!("order-{n:02}")).collect();
     for (n, value) in values.iter().enumerate() {
-        let log = &mut broker.topics.get_mut(TOPIC).unwrap().logs[n % 2];
-        log.append(&batch(value)).unwrap();
+        add_order(&mut broker, n % 2, value);
     }
     (broker, values)
+}
+
+pub(crate) fn add_order(broker: &mut Broker, partition: usize, value: &str) {
+    broker.topics.get_mut(TOPIC).unwrap().logs[partition].append(&batch(value)).unwrap();
 }
 
 /// A batch of one record, written by the codec crate.
@@ -51,20 +54,20 @@ fn batch(value: &str) -> bytes::Bytes {
 }
 
 /// A consumer behind a simulated network, and what it was handed.
-struct Reading {
-    sim: Sim,
-    consumer: Consumer,
-    seen: Vec<String>,
+pub(crate) struct Reading {
+    pub(crate) sim: Sim,
+    pub(crate) consumer: Consumer,
+    pub(crate) seen: Vec<String>,
 }
 
 impl Reading {
-    fn new(broker: Broker, seed: u64) -> Self {
+    pub(crate) fn new(broker: Broker, seed: u64) -> Self {
         let sim = Sim::new(broker, seed);
         let consumer = consumer(&sim.broker, GroupSettings::new(GROUP, TOPIC));
         Self { sim, consumer, seen: Vec::new() }
     }
 
-    fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = self.sim.elapsed() + PATIENCE;
         while !done(self) {
             assert!(self.sim.elapsed() < deadline, "not {what}: seen {:?}, {:?}", self.seen, self.consumer.group());
@@ -80,7 +83,7 @@ impl Reading {
     }
 
     /// Reads `count` orders, closes, and checks that all was committed.
-    fn read_and_close(&mut self, values: &[String]) {
+    pub(crate) fn read_and_close(&mut self, values: &[String]) {
         self.until("all read", |reading| reading.seen.len() >= values.len());
         self.close();
         let mut seen = self.seen.clone();
@@ -100,7 +103,7 @@ impl Reading {
     }
 }
 
-fn consumer(broker: &Broker, group: GroupSettings) -> Consumer {
+pub(crate) fn consumer(broker: &Broker, group: GroupSettings) -> Consumer {
     Consumer::new(group, FetchSettings::default(), &sim::settings(broker))
 }
 
@@ -193,16 +196,19 @@ fn broken_answers_cost_the_connection_and_nothing_else() {
 
 #[test]
 fn a_connection_that_breaks_at_any_byte_loses_and_doubles_no_order() {
-    for modern in [false, true] {
+    for (modern, instance_id) in [(false, None), (true, None), (true, Some("edge-1"))] {
         let reading = |cut: Option<(Way, u64)>| {
             let (broker, values) = with_orders(4);
             let mut reading = Reading::new(if modern { broker } else { broker.classic() }, cut.map_or(0, |(_, at)| at));
+            let instance_id = instance_id.map(str::to_owned);
+            let group = GroupSettings { instance_id, ..GroupSettings::new(GROUP, TOPIC) };
+            reading.consumer = consumer(&reading.sim.broker, group);
             reading.sim.cuts.extend(cut);
             reading.read_and_close(&values);
             reading.sim.bytes
         };
         let whole = reading(None);
-        eprintln!("modern {modern}: a session of {whole:?} bytes");
+        eprintln!("modern {modern}, {instance_id:?}: a session of {whole:?} bytes");
         for way in [Way::ToBroker, Way::ToClient] {
             for at in 0..whole[way as usize] {
                 reading(Some((way, at)));
@@ -249,32 +255,6 @@ fn cuts_without_end_do_not_keep_it_from_its_work() {
         }
         eprintln!("seed {seed}");
         reading.read_and_close(&values);
-    }
-}
-
-#[test]
-fn another_process_with_our_instance_id_takes_our_place_for_good() {
-    let (broker, _) = with_orders(2);
-    let broker = broker.classic().script(&[(Heartbeat, Act::Fail(82))]);
-    let mut reading = Reading::new(broker, 1);
-    reading.consumer = consumer(
-        &reading.sim.broker,
-        GroupSettings { instance_id: Some("edge-1".into()), ..GroupSettings::new(GROUP, TOPIC) },
-    );
-    reading.until("fenced", |reading| reading.consumer.is_closed());
-    assert_eq!(reading.consumer.group().assigned(), [0; 0]);
-    assert_eq!(reading.consumer.group().trouble().unwrap().to_string(), "Heartbeat: FencedInstanceId");
-}
-
-#[test]
-fn a_static_member_leaves_without_a_word() {
-    for modern in [false, true] {
-        let (broker, values) = with_orders(2);
-        let mut reading = Reading::new(if modern { broker } else { broker.classic() }, 1);
-        let group = GroupSettings { instance_id: Some("edge-1".into()), ..GroupSettings::new(GROUP, TOPIC) };
-        reading.consumer = consumer(&reading.sim.broker, group);
-        reading.read_and_close(&values);
-        assert_eq!(reading.sim.broker.count(LeaveGroup), 0);
     }
 }
 

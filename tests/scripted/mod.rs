@@ -9,6 +9,7 @@
 //! It is plain state. [`sim`] puts it behind a network whose time is invented and whose connections are cut at a given byte;
 //! [`tcp`] puts it behind a socket, on a thread.
 
+mod coordinator;
 pub(crate) mod logs;
 mod serve;
 pub(crate) mod sim;
@@ -62,7 +63,7 @@ pub(crate) struct Broker {
     /// Requests that came, by API.
     pub(crate) requests: BTreeMap<i16, usize>,
     script: Vec<(ApiKey, Act)>,
-    coordinator: serve::Coordinator,
+    coordinator: coordinator::Coordinator,
     producers: i64,
 }
 
@@ -107,7 +108,7 @@ impl Broker {
             version_max: BTreeMap::new(),
             requests: BTreeMap::new(),
             script: Vec::new(),
-            coordinator: serve::Coordinator::default(),
+            coordinator: coordinator::Coordinator::default(),
             producers: 0,
         }
     }
@@ -116,6 +117,11 @@ impl Broker {
     pub(crate) fn script(mut self, script: Script<'_>) -> Self {
         self.script = script.to_vec();
         self
+    }
+
+    /// Adds to the script.
+    pub(crate) fn extend_script(&mut self, script: Script<'_>) {
+        self.script.extend_from_slice(script);
     }
 
     /// Knowing only so much.
@@ -164,6 +170,16 @@ impl Broker {
     /// The offset that a group has committed.
     pub(crate) fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
         self.coordinator.committed(topic, partition)
+    }
+
+    /// Makes a process of this id the group's member; with an empty one, the member's session has ended.
+    pub(crate) fn set_member(&mut self, member: &str) {
+        self.coordinator.set_member(member);
+    }
+
+    /// The id of the group's member, and whether that one has gone to come back.
+    pub(crate) fn member(&self) -> (&str, bool) {
+        self.coordinator.member()
     }
 
     /// Takes bytes of a connection; gives what comes of the requests that are whole with them.

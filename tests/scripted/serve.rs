@@ -1,5 +1,6 @@
 //! What a real broker answers, as far as this client asks.
 
+use super::coordinator::FENCED_MEMBER_EPOCH;
 use super::logs::Log;
 use super::{Broker, Topic};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -20,7 +21,6 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable as _, Encodable, StrBytes};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -28,37 +28,9 @@ const NODE: i32 = 1;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const ILLEGAL_GENERATION: i16 = 22;
-const UNKNOWN_MEMBER_ID: i16 = 25;
 const UNSUPPORTED_VERSION: i16 = 35;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const MEMBER_ID_REQUIRED: i16 = 79;
-const FENCED_MEMBER_EPOCH: i16 = 110;
-
-/// The group coordinator, of one group with one member: whoever joined last.
-#[derive(Debug, Default)]
-pub(super) struct Coordinator {
-    member: StrBytes,
-    generation: i32,
-    members: usize,
-    protocol: StrBytes,
-    assignment: Bytes,
-    committed: BTreeMap<(String, i32), i64>,
-}
-
-impl Coordinator {
-    pub(super) fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
-        self.committed.get(&(topic.to_owned(), partition)).copied()
-    }
-
-    /// The error code for a request of this member and generation.
-    fn check(&self, member: &StrBytes, generation: i32, wrong_generation: i16) -> i16 {
-        match () {
-            () if *member != self.member => UNKNOWN_MEMBER_ID,
-            () if generation != self.generation => wrong_generation,
-            () => 0,
-        }
-    }
-}
 
 fn first(a: i16, b: i16) -> i16 {
     if a != 0 { a } else { b }
@@ -324,14 +296,23 @@ impl Broker {
         if error != 0 {
             return answer.with_error_code(error);
         }
+        let error = match request.instance_id {
+            Some(_) => group.check_name(&request.member_id, request.member_epoch),
+            None => 0,
+        };
+        if error != 0 {
+            return answer.with_error_code(error);
+        }
         if request.member_epoch < 0 {
-            group.member = StrBytes::new();
+            group.is_released = request.member_epoch == -2;
+            if !group.is_released {
+                group.member = StrBytes::new();
+            }
             return answer.with_member_id(Some(request.member_id)).with_member_epoch(request.member_epoch);
         }
         let joins = request.member_epoch == 0;
         if joins {
-            group.member = request.member_id.clone();
-            group.generation += 1;
+            group.set_member(&request.member_id);
         }
         let error = group.check(
             &request.member_id,

@@ -20,44 +20,26 @@ mod reaction;
 mod requests;
 mod settings;
 mod subscription;
+mod trouble;
 
 pub use offsets::Start;
 pub use settings::GroupSettings;
+pub use trouble::Trouble;
 
 use super::backoff::Backoff;
 use super::cluster::Cluster;
 use super::connection::Ticket;
-use super::error::{Api, Failure};
 use super::link::{Lane, Target};
 use super::metadata::Metadata;
 use super::settings::Settings;
 use classic::Classic;
-use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ConsumerGroupHeartbeatRequest;
 use kafka_protocol::protocol::{StrBytes, VersionRange};
 use modern::Modern;
 use offsets::Offsets;
 use std::time::Instant;
+use trouble::Troubles;
 use uuid::Uuid;
-
-/// What keeps the membership from going on, until the next success.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// The coordinator refused a request.
-    #[error("{api}: {error}")]
-    Refused {
-        /// Which request.
-        api: Api,
-        /// Why.
-        error: ResponseError,
-    },
-    /// The request was not answered, or could not be sent.
-    #[error("{0}")]
-    Failed(#[from] Failure),
-    /// What came, or what was to be sent, does not fit the format.
-    #[error("{0}")]
-    Format(String),
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -81,7 +63,7 @@ pub struct Group {
     rest_until: Option<Instant>,
     failures: u32,
     backoff: Backoff,
-    trouble: Option<Trouble>,
+    troubles: Troubles,
     errors: u64,
     ending: Ending,
 }
@@ -123,6 +105,7 @@ impl Group {
     pub fn new(settings: GroupSettings, client: &Settings) -> Self {
         Self {
             backoff: Backoff::new(client.backoff_first, client.backoff_max, client.jitter_seed),
+            troubles: Troubles::new(&settings.group_id),
             settings,
             member: Member::Undecided,
             offsets: Offsets::default(),
@@ -137,10 +120,15 @@ impl Group {
             commits_refused: false,
             rest_until: None,
             failures: 0,
-            trouble: None,
             errors: 0,
             ending: Ending::No,
         }
+    }
+
+    /// `group.id`
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.settings.group_id
     }
 
     /// The partitions that are ours, in order.
@@ -165,13 +153,14 @@ impl Group {
     #[must_use]
     pub fn may_deliver(&self, partition: i32, now: Instant) -> bool {
         let kept = |target: &Vec<i32>| target.contains(&partition);
-        let steady = match &self.member {
-            Member::Undecided => false,
+        let session = self.settings.session_timeout;
+        let (steady, certainty) = match &self.member {
+            Member::Undecided => (false, session),
             // Eager: whoever joins gives everything up until it has been given out anew.
-            Member::Classic(classic) => classic.is_stable() || classic.is_cooperative(),
-            Member::Modern(modern) => modern.is_member(),
+            Member::Classic(classic) => (classic.is_stable() || classic.is_cooperative(), session),
+            Member::Modern(modern) => (modern.is_member(), modern.certainty().min(session)),
         };
-        let heard = self.confirmed.is_some_and(|at| now.saturating_duration_since(at) < self.settings.session_timeout);
+        let heard = self.confirmed.is_some_and(|at| now.saturating_duration_since(at) < certainty);
         self.ending == Ending::No
             && steady
             && heard
@@ -186,8 +175,14 @@ impl Group {
 
     /// What keeps the membership from going on at present.
     #[must_use]
-    pub const fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.troubles.present()
+    }
+
+    /// The same, once it has been logged: what passes within seconds is not.
+    #[must_use]
+    pub fn told_trouble(&self) -> Option<&Trouble> {
+        self.troubles.told()
     }
 
     /// Refused and failed requests since the start.

@@ -4,6 +4,7 @@ use super::super::cluster::{Cluster, Completion};
 use super::super::connection::Answer;
 use super::super::error::{Api, Failure};
 use super::classic::Classic;
+use super::modern::NotHeld;
 use super::reaction::Reaction;
 use super::{Ask, Ending, Group, Member, Trouble};
 use kafka_protocol::error::ResponseError;
@@ -91,8 +92,10 @@ impl Group {
                     }
                 }
             }
-            // Whether there was anybody to put out is seen when we join.
-            Ask::ModernRelease => {}
+            Ask::ModernRelease => {
+                let answer = answer.decode::<ConsumerGroupHeartbeatRequest>()?;
+                self.released(answer.error_code, now);
+            }
             Ask::Leave | Ask::ModernLeave => self.ending = Ending::Over,
             Ask::FetchOffsets => {
                 let answer = answer.decode::<OffsetFetchRequest>()?;
@@ -113,15 +116,17 @@ impl Group {
     fn succeeded<R: Request>(&mut self, error_code: i16, now: Instant) -> bool {
         let Some(error) = ResponseError::try_from_code(error_code) else {
             self.failures = 0;
-            self.trouble = None;
+            self.troubles.end(Api(R::KEY));
             return true;
         };
         let api = Api(R::KEY);
         let reaction = Reaction::to(api, error);
-        if reaction == Reaction::Rejoin {
-            log::info!("consumer group {}: a rebalance", self.settings.group_id);
-        } else {
-            self.fail(Trouble::Refused { api, error }, now);
+        match reaction {
+            Reaction::Rejoin => log::info!("consumer group {}: a rebalance", self.settings.group_id),
+            // After a restart it is no news.
+            Reaction::Release if self.settings.instance_id.is_some() => self.pause(now),
+            Reaction::Stop => {}
+            _ => self.fail(Trouble::Refused { api, error }, now),
         }
         match reaction {
             Reaction::Retry => {}
@@ -149,12 +154,38 @@ impl Group {
                 self.join_afresh();
                 self.member = Member::Classic(Classic::new());
             }
-            Reaction::Stop => {
-                self.join_afresh();
-                self.ending = Ending::Over;
-            }
+            Reaction::Stop => self.stop(now),
         }
         false
+    }
+
+    /// Takes what the coordinator says of the one whom we declared gone.
+    fn released(&mut self, error_code: i16, now: Instant) {
+        let Member::Modern(modern) = &mut self.member else { return };
+        match ResponseError::try_from_code(error_code) {
+            None | Some(ResponseError::UnknownMemberId | ResponseError::GroupIdNotFound) => modern.released(),
+            // It is not that one who has our name.
+            Some(ResponseError::FencedInstanceId) => match modern.not_held() {
+                NotHeld::AskNext => {}
+                NotHeld::ByAnother if modern.has_joined() => self.stop(now),
+                NotHeld::ByAnother => {
+                    self.fail(Trouble::NameTaken { instance_id: self.instance_id() }, now);
+                    self.rest_until = Some(now + self.settings.heartbeat_interval);
+                }
+            },
+            Some(_) => _ = self.succeeded::<ConsumerGroupHeartbeatRequest>(error_code, now),
+        }
+    }
+
+    /// Another process has our name: to join again would put that one out, and so forth.
+    fn stop(&mut self, now: Instant) {
+        self.fail(Trouble::Replaced { instance_id: self.instance_id() }, now);
+        self.join_afresh();
+        self.ending = Ending::Over;
+    }
+
+    fn instance_id(&self) -> String {
+        self.settings.instance_id.clone().unwrap_or_default()
     }
 
     /// The partitions are no longer ours, and nothing of them can be committed.
@@ -183,15 +214,13 @@ impl Group {
     }
 
     pub(super) fn fail(&mut self, trouble: Trouble, now: Instant) {
-        if self.trouble.as_ref() != Some(&trouble) {
-            // That a broker is away has been logged for all that use it.
-            let is_absence = matches!(&trouble, Trouble::Failed(failure) if failure.is_absence());
-            let level = if is_absence { log::Level::Debug } else { log::Level::Warn };
-            log::log!(level, "consumer group {}: {trouble}", self.settings.group_id);
-        }
+        self.troubles.begin(trouble, now);
         self.errors += 1;
+        self.pause(now);
+    }
+
+    fn pause(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.rest_until = Some(now + self.backoff.delay(self.failures));
-        self.trouble = Some(trouble);
     }
 }

@@ -9,14 +9,22 @@
 //! ```
 //!
 //! A static member that was killed is still in the group when its next run begins, and the coordinator lets nobody join under its
-//! name until the session has timed out. So the id of a static member follows from its name: with it the next run says, once,
-//! that the one before has gone. A process that has been fenced does not: then another one lives under its name.
+//! name (`UNRELEASED_INSTANCE_ID`) until that member has said that it goes, or its session has timed out:
+//!
+//! ```text
+//!  join ── unreleased ──> the run before this one has gone ── fenced: not who has the name ──> we ourselves have gone
+//!    ^                        │ done                                                           │ done        │ fenced
+//!    └────────────────────────┴────────────────────────────────────────────────────────────────┘             v
+//!                                                                                             another process has the name
+//! ```
+//!
+//! That we ourselves have it comes of a join whose answer was lost. The id is another one in each process, so that one that was
+//! never a member knows that it comes second and waits, and one that was a member knows that it has been replaced.
 
 use super::settings::GroupSettings;
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use kafka_protocol::protocol::StrBytes;
-use sha2::{Digest as _, Sha256};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -31,50 +39,84 @@ pub(super) struct Modern {
     /// 0 while joining.
     pub(super) epoch: i32,
     heartbeat_at: Option<Instant>,
+    /// Between two heartbeats; the coordinator names it.
+    interval: Duration,
     /// What the coordinator knows that we read; `None` makes the next heartbeat tell everything.
     told: Option<Vec<i32>>,
     telling: Vec<i32>,
-    release: Release,
+    /// Of the run before this one; until it is not, or no longer, who has our name.
+    previous_id: Option<StrBytes>,
+    /// Before the next join, a member that may have our name is to be declared gone.
+    releases: bool,
+    has_joined: bool,
 }
 
-/// Whether the place of a run before this one may be, or is to be, given up.
+/// What to do when a member that was declared gone was not who has our name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Release {
-    /// It has none, or has been asked for already.
-    No,
-    Allowed,
-    Due,
+pub(super) enum NotHeld {
+    /// It may be the next.
+    AskNext,
+    /// It is another process.
+    ByAnother,
 }
 
 impl Modern {
     pub(super) fn new(settings: &GroupSettings) -> Self {
-        let (id, release) = match &settings.instance_id {
-            Some(instance_id) => (uuid_of(&[&settings.group_id, instance_id]), Release::Allowed),
-            None => (random_uuid(), Release::No),
-        };
-        let member_id = StrBytes::from_string(id.to_string());
-        Self { member_id, epoch: 0, heartbeat_at: None, told: None, telling: Vec::new(), release }
-    }
-
-    /// The place of our name is taken: by the run before this one, if we have not been a member yet.
-    pub(super) fn unreleased(&mut self) {
-        if self.release == Release::Allowed {
-            self.release = Release::Due;
+        Self {
+            member_id: StrBytes::from_string(random_uuid().to_string()),
+            epoch: 0,
+            heartbeat_at: None,
+            interval: Duration::ZERO,
+            told: None,
+            telling: Vec::new(),
+            previous_id: settings.previous_member_id.clone().map(StrBytes::from_string),
+            releases: false,
+            has_joined: false,
         }
     }
 
-    pub(super) fn wants_to_release(&self) -> bool {
-        self.release == Release::Due
+    /// Our name is taken.
+    pub(super) fn unreleased(&mut self) {
+        self.releases = true;
     }
 
-    /// Says that the run before this one has gone.
-    pub(super) fn release(&mut self, settings: &GroupSettings) -> ConsumerGroupHeartbeatRequest {
-        self.release = Release::No;
-        self.gone(settings, LEAVE_STATIC)
+    pub(super) const fn wants_to_release(&self) -> bool {
+        self.releases
+    }
+
+    /// Says that the run before this one has gone, or that we have.
+    pub(super) fn release(&self, settings: &GroupSettings) -> ConsumerGroupHeartbeatRequest {
+        gone(settings, self.previous_id.as_ref().unwrap_or(&self.member_id), LEAVE_STATIC)
+    }
+
+    /// The name is free.
+    pub(super) fn released(&mut self) {
+        self.previous_id = None;
+        self.releases = false;
+    }
+
+    /// Who was declared gone was not who has our name.
+    pub(super) fn not_held(&mut self) -> NotHeld {
+        if self.previous_id.take().is_some() {
+            return NotHeld::AskNext;
+        }
+        self.releases = false;
+        NotHeld::ByAnother
+    }
+
+    /// Whether this process has been a member.
+    pub(super) const fn has_joined(&self) -> bool {
+        self.has_joined
     }
 
     pub(super) const fn is_member(&self) -> bool {
         self.epoch > 0
+    }
+
+    /// How long it is certain after a heartbeat that the session has not ended. The coordinator does not tell its session time-out;
+    /// nobody sets it below three heartbeats.
+    pub(super) fn certainty(&self) -> Duration {
+        3 * self.interval
     }
 
     /// Whether the coordinator may not know what it should.
@@ -118,10 +160,11 @@ impl Modern {
             self.member_id = member_id;
         }
         self.epoch = answer.member_epoch;
-        self.release = Release::No;
+        self.previous_id = None;
+        self.has_joined = true;
         self.told = Some(std::mem::take(&mut self.telling));
-        let interval = Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0).max(100));
-        self.heartbeat_at = Some(now + interval);
+        self.interval = Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0).max(100));
+        self.heartbeat_at = Some(now + self.interval);
         let assignment = answer.assignment.as_ref()?;
         Some(assignment.topic_partitions.iter().map(|topic| (topic.topic_id, topic.partitions.clone())).collect())
     }
@@ -136,20 +179,12 @@ impl Modern {
         self.epoch = 0;
         self.told = None;
         self.heartbeat_at = None;
+        self.releases = false;
     }
 
     pub(super) fn leave(&self, settings: &GroupSettings) -> Option<ConsumerGroupHeartbeatRequest> {
         let epoch = if settings.instance_id.is_some() { LEAVE_STATIC } else { LEAVE };
-        self.is_member().then(|| self.gone(settings, epoch))
-    }
-
-    fn gone(&self, settings: &GroupSettings, epoch: i32) -> ConsumerGroupHeartbeatRequest {
-        ConsumerGroupHeartbeatRequest::default()
-            .with_group_id(settings.group_name())
-            .with_member_id(self.member_id.clone())
-            .with_member_epoch(epoch)
-            .with_instance_id(settings.instance_id.clone().map(StrBytes::from_string))
-            .with_rebalance_timeout_ms(-1)
+        self.is_member().then(|| gone(settings, &self.member_id, epoch))
     }
 
     pub(super) const fn deadline(&self) -> Option<Instant> {
@@ -157,20 +192,17 @@ impl Modern {
     }
 }
 
+fn gone(settings: &GroupSettings, member_id: &StrBytes, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(settings.group_name())
+        .with_member_id(member_id.clone())
+        .with_member_epoch(epoch)
+        .with_instance_id(settings.instance_id.clone().map(StrBytes::from_string))
+        .with_rebalance_timeout_ms(-1)
+}
+
 /// The standard library seeds its hashers from the operating system; nothing here is a secret.
 fn random_uuid() -> Uuid {
     let word = || RandomState::new().build_hasher().finish();
     uuid::Builder::from_random_bytes(((u128::from(word()) << 64) | u128::from(word())).to_be_bytes()).into_uuid()
-}
-
-/// The same for the same names, and no other (version 8 of RFC 9562).
-fn uuid_of(names: &[&str]) -> Uuid {
-    let mut hash = Sha256::new();
-    for name in names {
-        hash.update((name.len() as u64).to_be_bytes());
-        hash.update(name);
-    }
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.finalize()[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

@@ -16,7 +16,7 @@ pub(super) enum Reaction {
     FindCoordinator,
     /// Tell the coordinator everything anew, and learn the present epoch.
     Heartbeat,
-    /// Our name is taken: have the run before this one put out, if that is who has it.
+    /// Our name is taken: by the run before this one, by ourselves, or by another process.
     Release,
     /// Join again as the member that we are; what is assigned stays so until then.
     Rejoin,

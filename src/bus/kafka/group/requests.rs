@@ -51,7 +51,7 @@ impl Group {
                 Ok(modern.heartbeat(&group.settings, topic, &group.assigned))
             }),
             Ask::ModernRelease => sender.send(ANY, |group, _, _| {
-                let Member::Modern(modern) = &mut group.member else { return Err(NOT_MODERN.into()) };
+                let Member::Modern(modern) = &group.member else { return Err(NOT_MODERN.into()) };
                 Ok(modern.release(&group.settings))
             }),
             Ask::ModernLeave => sender.send_or_end(|group, _| match &group.member {

@@ -14,6 +14,9 @@ pub struct GroupSettings {
     /// `group.instance.id`: a name that outlives the process. Its next run gets the same partitions without a rebalance, if it
     /// starts within the session time-out.
     pub instance_id: Option<String>,
+    /// The member id of the run before this one, where the caller knows it, and knows that this run is no more. The coordinator is
+    /// told that it has gone, if it still has the instance id.
+    pub previous_member_id: Option<String>,
     /// `group.protocol`: whether to use the protocol of KIP-848 where the broker offers it.
     pub modern: bool,
     /// `session.timeout.ms`: unheard of for so long, a member is taken for dead. (The modern protocol has it on the broker.)
@@ -38,6 +41,7 @@ impl GroupSettings {
             group_id: group_id.into(),
             topic: topic.into(),
             instance_id: None,
+            previous_member_id: None,
             modern: true,
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),

@@ -1,0 +1,157 @@
+//! Static members against the scripted broker: who may have a name, and what becomes of the other.
+
+use crate::consuming::{GROUP, Reading, TOPIC, add_order, consumer, with_orders};
+use crate::scripted::{Act, Broker, Script};
+use kafka_protocol::messages::ApiKey::*;
+use mokasim::bus::kafka::group::{GroupSettings, Trouble};
+use std::time::Duration;
+
+/// A static member of the broker's group, of whose run before this one the member id is known or not.
+fn reading(broker: Broker, previous_member_id: Option<&str>) -> Reading {
+    let mut reading = Reading::new(broker, 1);
+    let group = GroupSettings {
+        instance_id: Some("edge-1".into()),
+        previous_member_id: previous_member_id.map(str::to_owned),
+        ..GroupSettings::new(GROUP, TOPIC)
+    };
+    reading.consumer = consumer(&reading.sim.broker, group);
+    reading
+}
+
+/// The same while a process of this id has the name.
+fn reading_beside(member_id: &str, script: Script<'_>, previous_member_id: Option<&str>) -> (Reading, Vec<String>) {
+    let (mut broker, values) = with_orders(4);
+    broker.set_member(member_id);
+    (reading(broker.script(script), previous_member_id), values)
+}
+
+fn pass(reading: &mut Reading, time: Duration) {
+    let end = reading.sim.elapsed() + time;
+    reading.until("passed", |reading| reading.sim.elapsed() >= end);
+}
+
+fn is_replaced(reading: &Reading) -> bool {
+    matches!(reading.consumer.group().trouble(), Some(Trouble::Replaced { .. }))
+}
+
+#[test]
+fn it_leaves_without_a_word() {
+    for modern in [false, true] {
+        let (broker, values) = with_orders(2);
+        let mut reading = reading(if modern { broker } else { broker.classic() }, None);
+        reading.read_and_close(&values);
+        assert_eq!(reading.sim.broker.count(LeaveGroup), 0);
+        assert!(!modern || reading.sim.broker.member().1, "its place is kept for its next run");
+    }
+}
+
+#[test]
+fn the_place_of_a_run_known_to_be_dead_is_taken_at_once_and_nobody_is_told_of_it() {
+    let (mut reading, values) = reading_beside("before", &[], Some("before"));
+    reading.until("read", |reading| reading.seen.len() == values.len());
+    assert!(reading.sim.elapsed() < Duration::from_secs(1), "{:?}", reading.sim.elapsed());
+    assert_eq!((reading.consumer.group().errors(), reading.consumer.group().trouble()), (0, None));
+    reading.read_and_close(&values);
+}
+
+/// Neither an answer that is lost nor a coordinator that is busy makes it give up its claim.
+#[test]
+fn a_release_that_was_not_answered_is_said_again() {
+    for act in [Act::Cut, Act::ServeAndCut, Act::Fail(14), Act::Fail(16)] {
+        let script = [(ConsumerGroupHeartbeat, Act::Serve), (ConsumerGroupHeartbeat, act)];
+        let (mut reading, values) = reading_beside("before", &script, Some("before"));
+        reading.until("read", |reading| reading.seen.len() == values.len());
+        assert!(reading.sim.elapsed() < Duration::from_secs(2), "{script:?}: {:?}", reading.sim.elapsed());
+    }
+}
+
+/// Whatever id it knows of its own past, it is not the other's.
+#[test]
+fn a_twin_puts_nobody_out_and_waits_until_the_name_is_free() {
+    for previous in [None, Some("before")] {
+        let (mut reading, values) = reading_beside("twin", &[], previous);
+        pass(&mut reading, Duration::from_secs(60));
+        assert_eq!(reading.sim.broker.member(), ("twin", false));
+        assert!(reading.seen.is_empty() && !reading.consumer.is_closed());
+        let asked = reading.sim.broker.count(ConsumerGroupHeartbeat);
+        assert!((20..50).contains(&asked), "asked {asked} times in a minute");
+        let trouble = reading.consumer.group().told_trouble().unwrap();
+        assert_eq!(*trouble, Trouble::NameTaken { instance_id: "edge-1".into() });
+
+        reading.sim.broker.set_member("");
+        reading.until("read", |reading| reading.seen.len() == values.len());
+        assert_eq!(reading.consumer.group().trouble(), None);
+        reading.read_and_close(&values);
+    }
+}
+
+#[test]
+fn a_twin_that_waits_can_be_closed() {
+    let (mut reading, _) = reading_beside("twin", &[], None);
+    pass(&mut reading, Duration::from_secs(10));
+    reading.consumer.close();
+    reading.until("closed", |reading| reading.consumer.is_closed());
+    assert_eq!(reading.sim.broker.member(), ("twin", false));
+}
+
+/// Three ways to hear of it: at once; by an epoch that is no longer right, when the other was already there or not yet.
+#[test]
+fn a_member_that_was_replaced_stops_for_good_and_does_not_strike_back() {
+    for answer in [Act::Serve, Act::Fail(25), Act::Fail(110)] {
+        let (broker, values) = with_orders(4);
+        let mut reading = reading(broker, None);
+        reading.until("read", |reading| reading.seen.len() == values.len());
+        pass(&mut reading, Duration::from_secs(5));
+        reading.sim.broker.set_member("twin");
+        reading.sim.broker.extend_script(&[(ConsumerGroupHeartbeat, answer)]);
+        reading.until("replaced", is_replaced);
+        assert!(reading.consumer.is_closed() && reading.consumer.group().assigned().is_empty());
+        pass(&mut reading, Duration::from_secs(60));
+        assert_eq!(reading.sim.broker.member(), ("twin", false));
+        reading.sim.broker.set_member("");
+        pass(&mut reading, Duration::from_secs(60));
+        assert!(is_replaced(&reading) && reading.sim.broker.member() == ("", false), "it came back");
+    }
+}
+
+#[test]
+fn a_classic_member_that_was_replaced_stops_for_good() {
+    let (broker, values) = with_orders(4);
+    let mut reading = reading(broker.classic().script(&[(Heartbeat, Act::Fail(82))]), None);
+    reading.until("replaced", is_replaced);
+    assert_eq!(reading.seen.len(), values.len());
+    assert!(reading.consumer.is_closed() && reading.consumer.group().assigned().is_empty());
+    let joined = reading.sim.broker.count(JoinGroup);
+    pass(&mut reading, Duration::from_secs(60));
+    assert_eq!(reading.sim.broker.count(JoinGroup), joined);
+}
+
+/// Its session has ended, or it was declared gone, and nobody else has its name.
+#[test]
+fn a_member_that_was_silent_for_too_long_comes_back() {
+    for answer in [Act::Serve, Act::Fail(110), Act::Fail(111)] {
+        let (broker, mut values) = with_orders(4);
+        let mut reading = reading(broker, None);
+        reading.until("read", |reading| reading.seen.len() == values.len());
+        pass(&mut reading, Duration::from_secs(5));
+        if answer == Act::Serve {
+            reading.sim.broker.set_member("");
+        }
+        reading.sim.broker.extend_script(&[(ConsumerGroupHeartbeat, answer)]);
+        pass(&mut reading, Duration::from_secs(5));
+        add_order(&mut reading.sim.broker, 0, "order-99");
+        values.push("order-99".into());
+        reading.until("read", |reading| reading.seen.len() == values.len());
+        reading.read_and_close(&values);
+    }
+}
+
+/// The name is then its own already.
+#[test]
+fn a_join_whose_answer_was_lost_costs_no_session() {
+    let (broker, values) = with_orders(4);
+    let mut reading = reading(broker.script(&[(ConsumerGroupHeartbeat, Act::ServeAndCut)]), Some("before"));
+    reading.until("read", |reading| reading.seen.len() == values.len());
+    assert!(reading.sim.elapsed() < Duration::from_secs(2), "{:?}", reading.sim.elapsed());
+    reading.read_and_close(&values);
+}
