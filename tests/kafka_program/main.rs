@@ -14,4 +14,5 @@ mod orders;
 mod outages;
 mod restarts;
 mod scenarios;
+mod twins;
 mod world;

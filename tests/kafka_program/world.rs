@@ -100,6 +100,23 @@ rejected = \"{name}.rejected\"
         received
     }
 
+    /// What `ConsumerGroupCommand --describe` shows of the factory's group: rows, each by the names of its columns.
+    pub(crate) fn group(&self, what: &[&str]) -> Vec<BTreeMap<String, String>> {
+        let args = [&["--describe", "--group", &self.name][..], what].concat();
+        let shown = self.cluster.tool("consumer.group.ConsumerGroupCommand", &args);
+        let mut lines = shown.lines().filter(|line| !line.trim().is_empty());
+        let head = lines.find(|line| line.starts_with("GROUP ")).unwrap_or_default();
+        let names: Vec<String> = head.split_whitespace().map(str::to_owned).collect();
+        lines.map(|line| names.iter().cloned().zip(line.split_whitespace().map(str::to_owned)).collect()).collect()
+    }
+
+    /// Orders not committed yet, of all partitions.
+    pub(crate) fn lag(&self) -> u64 {
+        let rows = self.group(&[]);
+        assert!(!rows.is_empty(), "no partitions");
+        rows.iter().map(|row| row["LAG"].parse::<u64>().unwrap()).sum()
+    }
+
     /// Reads all that was sent and checks it.
     pub(crate) fn check(&self) -> Sent {
         self.check_records(|_| true)
