@@ -245,12 +245,14 @@ fn a_static_member_that_restarts_causes_no_rebalance() {
                 instances.iter().all(|instance| instance.consumer.group().assigned().len() == 2)
             });
             let before = (stays.consumer.group().identity().unwrap(), restarts.consumer.group().assigned().to_vec());
+            let (member_id, _) = restarts.consumer.group().identity().unwrap();
             if crashes {
                 drop(restarts);
             } else {
                 restarts.close();
             }
-            let mut restarted = Instance::new(bootstrap, member("restarts"));
+            let knowing = GroupSettings { previous_member_id: Some(member_id.to_string()), ..member("restarts") };
+            let mut restarted = Instance::new(bootstrap, knowing);
             kcat(bootstrap, &topic, &[], numbered(0..200));
             run(&mut [&mut stays, &mut restarted], "all read", |instances| {
                 instances.iter().map(|instance| instance.seen.len()).sum::<usize>() >= 200
