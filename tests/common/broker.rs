@@ -1,9 +1,11 @@
-//! Real Kafka brokers for tests, by `tests/kafka/broker`, and an independent client to talk to them, by `tests/kafka/client.py`.
+//! Real Kafka brokers for tests, by `tests/kafka/broker`, and independent clients to talk to them: librdkafka by
+//! `tests/kafka/client.py`, kcat, and Kafka's own console clients.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 use mokasim::clock;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -21,7 +23,7 @@ pub(crate) struct Cluster {
 }
 
 /// A record as the independent client saw it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Received {
     pub(crate) topic: String,
     pub(crate) partition: i32,
@@ -101,10 +103,47 @@ impl Cluster {
         said.trim().parse().ok()
     }
 
-    /// Runs one of Kafka's own tools on the cluster; `class` is below `org.apache.kafka.tools`.
+    /// Runs one of Kafka's own tools on the cluster; `class` is below `org.apache.kafka.tools`, or a whole name.
     pub(crate) fn tool(&self, class: &str, args: &[&str]) -> String {
+        self.tool_with_input(class, args, "")
+    }
+
+    fn tool_with_input(&self, class: &str, args: &[&str], input: &str) -> String {
         let command = ["tool", self.get("VERSION"), class, "--bootstrap-server", self.bootstrap()];
-        run(script().args(command).args(args), "")
+        run(script().args(command).args(args), input)
+    }
+
+    /// Has kcat send records, spread over the partitions.
+    pub(crate) fn produce_by_kcat(&self, topic: &str, records: &[ToSend]) {
+        run(Command::new("kcat").args(["-P", "-b", self.bootstrap(), "-t", topic]), &values(records));
+    }
+
+    /// Has Kafka's own console producer send records.
+    pub(crate) fn produce_by_java(&self, topic: &str, records: &[ToSend]) {
+        let class = if self.get("VERSION").starts_with('3') { "kafka.tools.ConsoleProducer" } else { "ConsoleProducer" };
+        self.tool_with_input(class, &["--topic", topic], &values(records));
+    }
+
+    /// Every record of the topics as kcat reads it.
+    pub(crate) fn consume_by_kcat(&self, topics: &[String]) -> Vec<Received> {
+        let read = |topic: &String| {
+            let args = ["-C", "-b", self.bootstrap(), "-t", topic, "-o", "beginning", "-e", "-q", "-J"];
+            run(Command::new("kcat").args(args).args(["-X", "isolation.level=read_committed"]), "")
+        };
+        topics.iter().map(read).flat_map(|said| said.lines().map(Received::of_kcat).collect::<Vec<_>>()).collect()
+    }
+
+    /// The first `count` records of the topics as Kafka's own console consumer reads them. It does not tell of which topic each is.
+    pub(crate) fn consume_by_java(&self, topics: &[String], count: usize) -> Vec<Received> {
+        let (include, count) = (topics.join("|"), count.to_string());
+        let mut args = vec!["--include", &include, "--from-beginning", "--isolation-level", "read_committed"];
+        args.extend(["--max-messages", &count, "--timeout-ms", "30000"]);
+        for shown in ["timestamp", "partition", "offset", "headers", "key"].map(|what| format!("print.{what}=true")) {
+            args.extend(["--property", String::leak(shown)]);
+        }
+        let said = self.tool("consumer.ConsoleConsumer", &args);
+        // A line before them may say that `--property` has another name in 4.x.
+        said.lines().filter(|line| line.contains("\tPartition:")).map(Received::of_java).collect()
     }
 
     fn client(&self, command: &str, topic: &str, args: &[&str], input: &str) -> String {
@@ -115,6 +154,45 @@ impl Cluster {
         let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/client.py");
         run(Command::new(&self.python).arg(client).args([command, bootstrap, topic]).args(args), input)
     }
+}
+
+impl Received {
+    /// A line of `kcat -J`.
+    fn of_kcat(line: &str) -> Self {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let headers: Vec<String> = record["headers"].as_array().into_iter().flatten().filter_map(text).collect();
+        Self {
+            topic: text(&record["topic"]).unwrap(),
+            partition: record["partition"].as_i64().unwrap() as i32,
+            offset: record["offset"].as_i64().unwrap(),
+            timestamp: record["ts"].as_i64().unwrap_or(0),
+            key: text(&record["key"]),
+            value: text(&record["payload"]).unwrap(),
+            headers: headers.chunks(2).map(|header| (header[0].clone(), header[1].clone())).collect(),
+        }
+    }
+
+    /// A line of Kafka's console consumer: `CreateTime:1\tPartition:2\tOffset:3\tname:value,name:value\tkey\tvalue`.
+    fn of_java(line: &str) -> Self {
+        let fields: Vec<&str> = line.splitn(6, '\t').collect();
+        let number = |field: &str| field.split_once(':').map_or(0, |(_, number)| number.parse().unwrap());
+        let headers = fields[3].split(',').filter_map(|header| header.split_once(':'));
+        Self {
+            topic: String::new(),
+            partition: number(fields[1]) as i32,
+            offset: number(fields[2]),
+            timestamp: number(fields[0]),
+            key: (fields[4] != "null").then(|| fields[4].to_owned()),
+            value: fields[5].to_owned(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+}
+
+/// The values, a line each.
+fn values(records: &[ToSend]) -> String {
+    records.iter().map(|record| format!("{}\n", record.value)).collect()
 }
 
 impl Drop for Cluster {

@@ -59,13 +59,13 @@ fn leader_of_events(world: &World<'_>, not_asked: Option<u32>) -> u32 {
     leader.unwrap()
 }
 
-/// Runs a factory on orders of its own and on those of a sender that runs meanwhile, has the cluster suffer, and looks whether
-/// any record or order was lost or doubled.
+/// Runs a factory on orders of kcat and of Kafka's own producer, and of a sender that runs meanwhile, has the cluster suffer, and
+/// looks whether any record or order was lost or doubled.
 fn survives(name: &str, suffer: impl FnOnce(&World<'_>)) {
     let Some(three) = Three::take() else { return };
     let world = world(&three, name, &PARTITIONS.to_string(), "");
     let factory = world.start(&["--speed", "10"]);
-    world.order(&orders("BEFORE", 60, PARTITIONS));
+    world.cluster.produce_by_kcat(&world.topic("orders"), &orders("BEFORE", 60, PARTITIONS));
     let send = || world.place.launch(&["send", "--mode", "continuous", "--rate", "180"]);
     let mut sender = send();
     wait_for("work", || count(&factory, "completed_lots") > 5);
@@ -86,7 +86,7 @@ fn survives(name: &str, suffer: impl FnOnce(&World<'_>)) {
 
     sender.signal("TERM");
     assert!(sender.wait().success(), "{}", sender.said());
-    world.order(&orders("AFTER", 9, PARTITIONS));
+    world.cluster.produce_by_java(&world.topic("orders"), &orders("AFTER", 9, PARTITIONS));
     wait_for("the last order", || metric(&factory, "orders_accepted_total") >= accepted + 24.0);
     wait_until_idle(&factory);
     let acknowledged = acknowledged_at_the_end(factory);

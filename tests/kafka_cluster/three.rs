@@ -105,6 +105,7 @@ pub(crate) fn check(world: &World<'_>) -> Found {
         let partition = *partitions.entry((&record.topic, key)).or_insert(record.partition);
         assert_eq!(record.partition, partition, "a key has its partition, hence its order: {record:?}");
     }
+    world.check_other_readers(&received);
 
     let sent = world.check();
     assert!(sent.rejected.is_empty(), "{:?}", sent.rejected);

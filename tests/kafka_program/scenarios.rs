@@ -20,6 +20,7 @@ fn five_lots_are_made_and_every_record_keeps_the_wires_promises() {
 fn a_broker_of_4_x_is_served_natively_and_is_too_new_for_the_classic_client() {
     let Some(cluster) = Cluster::up("program-new", "4.3.1", &[]) else { return };
     five_lots(&cluster, "auto");
+    others_write_and_read(&cluster);
     let world = World::new(&cluster, "too-new", "classic", "", "");
     let factory = world.start_alone(&["--demo"]);
     let named = format!("broker {} speaks Fetch 4 and later (Apache Kafka 4.0 or newer)", cluster.bootstrap());
@@ -57,6 +58,37 @@ fn five_lots(cluster: &Cluster, client: &str) {
 fn code_of(order: &crate::broker::Received) -> String {
     let order: serde_json::Value = serde_json::from_str(&order.value).unwrap();
     order["codice_lotto"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn kcat_and_java_write_the_orders_read_the_records_and_see_the_group() {
+    let Some(cluster) = shared() else { return };
+    others_write_and_read(cluster);
+}
+
+fn others_write_and_read(cluster: &Cluster) {
+    let world = World::new(cluster, "others", "auto", "", "");
+    let orders = |name: &str, count: u32| -> Vec<ToSend> {
+        (0..count).map(|n| order(&format!("{name}-{n}"), "Vietnam", "alta")).collect()
+    };
+    let topic = world.topic("orders");
+    let factory = world.start(&["--speed", "60"]);
+    cluster.produce_by_kcat(&topic, &orders("KCAT", 6));
+    cluster.produce_by_java(&topic, &orders("JAVA", 6));
+    wait_for("twelve lots", || count(&factory, "completed_lots") == 12);
+    wait_until_idle(&factory);
+    let members = world.group(&["--members"]);
+    assert_eq!(members.len(), 1, "{members:?}");
+    assert_eq!((&*members[0]["CLIENT-ID"], &*members[0]["#PARTITIONS"]), ("mokasim", "3"), "{members:?}");
+    assert_eq!(world.lag(), 0);
+    factory.stop();
+    cluster.produce_by_kcat(&topic, &orders("LATE", 4));
+    assert_eq!((world.lag(), world.group(&["--members"]).len()), (4, 0), "lag and members when it has left");
+
+    let received = world.received();
+    world.check_other_readers(&received);
+    let codes = ["KCAT", "JAVA"].into_iter().flat_map(|name| (0..6).map(move |n| format!("{name}-{n}"))).collect();
+    assert_eq!(world.check().ledger.completed, codes);
 }
 
 /// Scenario 2: ten lots a minute of simulated time, at sixty times its speed. The codes remembered are few, so that their

@@ -87,13 +87,41 @@ rejected = \"{name}.rejected\"
         self.cluster.produce(&self.topic("orders"), orders, &[]);
     }
 
+    /// The topics that a factory writes.
+    fn written(&self) -> Vec<String> {
+        let names = STAGES.map(|stage| format!("telemetry.{stage}")).into_iter();
+        names.chain(["events".to_owned(), "rejected".to_owned()]).map(|name| self.topic(&name)).collect()
+    }
+
+    /// Checks that kcat and Kafka's own console consumer read every record of the factory's topics as the independent client has,
+    /// once, and those of each key in order.
+    pub(crate) fn check_other_readers(&self, received: &BTreeMap<String, Vec<Received>>) {
+        let mut expected: Vec<Received> = received.values().flatten().cloned().collect();
+        expected.sort_unstable();
+        let without_topic = |record: &Received| Received { topic: String::new(), ..record.clone() };
+        let topics: BTreeMap<Received, &str> = expected.iter().map(|record| (without_topic(record), &*record.topic)).collect();
+        let by_kcat = self.cluster.consume_by_kcat(&self.written());
+        let mut by_java = self.cluster.consume_by_java(&self.written(), expected.len());
+        for record in &mut by_java {
+            record.topic = topics.get(record).unwrap_or_else(|| panic!("Java alone reads {record:?}")).to_string();
+        }
+        for (reader, mut read) in [("kcat", by_kcat), ("Java", by_java)] {
+            let mut last: BTreeMap<(&str, Option<&str>), i64> = BTreeMap::new();
+            for record in &read {
+                let before = last.insert((&record.topic, record.key.as_deref()), record.offset);
+                assert!(before < Some(record.offset), "{reader} reads out of order: {record:?}");
+            }
+            read.sort_unstable();
+            assert_eq!(read.len(), expected.len(), "records that {reader} reads");
+            let differ = read.iter().zip(&expected).find(|(read, expected)| read != expected);
+            assert_eq!(differ, None, "what {reader} reads, and what is expected");
+        }
+    }
+
     /// Every record of the factory's own topics, by topic: as the independent client reads them.
     pub(crate) fn received(&self) -> BTreeMap<String, Vec<Received>> {
-        let names = STAGES.map(|stage| format!("telemetry.{stage}")).into_iter();
-        let names = names.chain(["events".to_owned(), "rejected".to_owned()]);
-        let topics: Vec<String> = names.map(|name| self.topic(&name)).collect();
         let mut received: BTreeMap<String, Vec<Received>> = BTreeMap::new();
-        for record in self.cluster.consume(&topics.join(","), &["isolation.level=read_committed"]) {
+        for record in self.cluster.consume(&self.written().join(","), &["isolation.level=read_committed"]) {
             let name = record.topic.strip_prefix(&format!("{}.", self.name)).unwrap().to_owned();
             received.entry(name).or_default().push(record);
         }
