@@ -1,8 +1,10 @@
 //! How late ticks are, whatever the broker does: by the program's own histogram, beside a factory that has no broker.
+//!
+//! Where that is permitted, the factories run at a priority above every other process: a late tick is then the program's own doing.
 
 use crate::broker::Cluster;
 use crate::program::{Place, QUICK, Running, wait_for};
-use crate::three::{Three, is_full, length};
+use crate::three::{is_full, length};
 use crate::world::report;
 use mokasim::clock;
 use std::fs::{self, File};
@@ -13,14 +15,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const TICK: Duration = Duration::from_millis(100);
-/// How often the figures are taken, if need be: other work on the machine makes ticks late too, but not always.
-const WINDOWS_MAX: u32 = 5;
 /// 99.9 % of all ticks are to be no later, in seconds.
 const LATE: f64 = 0.005;
-
-/// In the short run the cores are shared with five brokers and whatever else is tested: only a tick that was held by something
-/// stands out.
+/// Where the factories share the cores with the brokers and whatever else is tested, only a tick that was held by something stands
+/// out: no more than one in a hundred may be this late.
 const HELD: f64 = 0.1;
+/// How often a short run takes the figures, if need be: the machine itself may be held for a moment, but not always.
+const WINDOWS_MAX: u32 = 5;
 
 /// How late ticks were, by the bounds of `/metrics`: ticks up to each, in seconds; the last one has no bound.
 struct Ticks(Vec<(f64, u64)>);
@@ -53,6 +54,14 @@ impl Ticks {
     fn bound_ms(&self, permille: u64) -> f64 {
         self.0.iter().find(|(_, ticks)| ticks * 1_000 >= self.count() * permille).unwrap().0 * 1_000.0
     }
+
+    fn report(&self, broker: &str) {
+        let (count, half, most, late) = (self.count(), self.bound_ms(500), self.bound_ms(999), self.later_than(LATE));
+        report(&format!(
+            "{broker:16} {count:5} ticks of {TICK:?}: half at most {half} ms late, 99.9 % at most {most} ms; {late} later than {} ms",
+            LATE * 1_000.0
+        ));
+    }
 }
 
 /// A factory with a broker of some kind, and its ticks until the window began.
@@ -74,19 +83,12 @@ impl Case {
         Ticks::of(&self.factory).since(&self.before)
     }
 
-    /// Prints the figures and says whether the ticks of the window were in time. `control` is of a factory without a broker on the
-    /// same machine in the same window: it tells what other work costs.
-    fn is_in_time(&self, control: &Ticks) -> bool {
+    /// Prints the figures and says whether the ticks of the window were in time.
+    fn is_in_time(&self, control: &Ticks, is_above_others: bool) -> bool {
         let ticks = self.ticks();
-        let (half, most, late) = (ticks.bound_ms(500), ticks.bound_ms(999), ticks.later_than(LATE));
-        report(&format!(
-            "{:16} {:5} ticks of {TICK:?}: half at most {half} ms late, 99.9 % at most {most} ms; {late} later than {} ms",
-            self.broker,
-            ticks.count(),
-            LATE * 1_000.0
-        ));
-        if is_full() {
-            late <= (ticks.count() / 1_000).max(3 * control.later_than(LATE))
+        ticks.report(self.broker);
+        if is_above_others {
+            ticks.later_than(LATE) * 1_000 <= ticks.count()
         } else {
             ticks.later_than(HELD) <= (ticks.count() / 100).max(3 * control.later_than(HELD))
         }
@@ -98,6 +100,12 @@ impl Case {
         let fields = stat.rsplit(") ").next().unwrap().split(' ');
         let hundredths: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
         Duration::from_millis(hundredths * 10)
+    }
+
+    /// Puts the factory's threads above all that have no real-time priority; false where that is not permitted.
+    fn rise_above_others(&self) -> bool {
+        let chrt = Command::new("chrt").args(["--all-tasks", "--fifo", "--pid", "10", &self.factory.pid().to_string()]).output();
+        chrt.is_ok_and(|chrt| chrt.status.success())
     }
 
     fn status(&self) -> String {
@@ -140,9 +148,8 @@ impl HangingNames {
 
 #[test]
 fn no_broker_makes_a_tick_late() {
-    let Some(three) = Three::take() else { return };
     let up = |name| Cluster::up(name, "4.3.1", &[]);
-    let (Some(stopped), Some(frozen)) = (up("stopped"), up("frozen")) else { return };
+    let (Some(healthy), Some(stopped), Some(frozen)) = (up("healthy"), up("stopped"), up("frozen")) else { return };
     let names = HangingNames::new();
     let start = |broker, target: [&str; 2], status| {
         let place = Place::with_config(QUICK);
@@ -155,13 +162,17 @@ fn no_broker_makes_a_tick_late() {
     };
     let mut control = start("no broker", ["--data", "spool"], "healthy");
     let mut cases = [
-        start("healthy", ["--broker", three.bootstrap()], "healthy"),
+        start("healthy", ["--broker", healthy.bootstrap()], "healthy"),
         start("stopped", ["--broker", stopped.bootstrap()], "healthy"),
         start("frozen", ["--broker", frozen.bootstrap()], "healthy"),
         start("black hole", ["--broker", &black_hole()], "degraded"),
         start("name that hangs", ["--broker", "broker:9092"], "degraded"),
     ];
     wait_for("the name to be looked up", || names.is_asked_by(&cases[4].factory));
+    let is_above_others = cases.iter().all(Case::rise_above_others) && control.rise_above_others();
+    if !is_above_others {
+        report("NOT ASSERTED: that 99.9 % of the ticks are in time. The factories may not have a real-time priority (chrt --fifo).");
+    }
     control.begin();
     cases.iter_mut().for_each(Case::begin);
     stopped.act("kill", None);
@@ -169,18 +180,20 @@ fn no_broker_makes_a_tick_late() {
     cases[1].status = "degraded";
     cases[2].status = "degraded";
 
-    let window = length(300, 30);
-    let cpu_before: Vec<Duration> = cases.iter().map(Case::cpu).collect();
     let begun = clock::now();
+    let cpu_before: Vec<Duration> = cases.iter().map(Case::cpu).collect();
     let mut late: Vec<&str> = cases.iter().map(|case| case.broker).collect();
-    for _ in 0..WINDOWS_MAX {
-        clock::sleep(window);
-        control.is_in_time(&control.ticks());
+    for _ in 0..if is_full() { 1 } else { WINDOWS_MAX } {
+        clock::sleep(length(301, 101));
+        let of_control = control.ticks();
+        of_control.report(control.broker);
         for case in &cases {
-            if case.is_in_time(&control.ticks()) {
+            if case.is_in_time(&of_control, is_above_others) {
                 late.retain(|broker| *broker != case.broker);
             }
-            assert!(case.ticks().count() >= control.ticks().count() / 2, "broker {}: ticks are missing", case.broker);
+            let missing = of_control.count().saturating_sub(case.ticks().count());
+            let missing_max = of_control.count() / if is_above_others { 100 } else { 2 };
+            assert!(missing <= missing_max, "broker {}: {missing} ticks are missing", case.broker);
             assert_eq!(case.status(), case.status, "broker {}", case.broker);
         }
         if late.is_empty() {
