@@ -140,8 +140,10 @@ fn every_error_code_of_every_request_is_survived() {
     let codes: Vec<i16> = (-1..=120).filter(|code| *code != 0).collect();
     // These say that nothing is left to be done but to wait for a person, or that another process has taken over.
     let fenced = 82;
-    let classic = [Fetch, ListOffsets, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, OffsetCommit, OffsetFetch];
-    for api in classic.into_iter().chain([ConsumerGroupHeartbeat]) {
+    let of_both = [Fetch, ListOffsets, FindCoordinator, OffsetCommit, OffsetFetch];
+    let classic = of_both.into_iter().chain([JoinGroup, SyncGroup, Heartbeat]).map(|api| (api, false));
+    let modern = of_both.into_iter().chain([ConsumerGroupHeartbeat]).map(|api| (api, true));
+    for (api, modern) in classic.chain(modern) {
         for &code in codes.iter().filter(|code| **code != fenced) {
             let twice = [(api, Act::Fail(code)), (api, Act::Fail(code))];
             // A place that is gone is begun anew, and a coordinator that has no modern protocol is not asked for it again.
@@ -150,15 +152,14 @@ fn every_error_code_of_every_request_is_survived() {
             } else {
                 &twice[..]
             };
-            survives(once, &format!("{api:?} {code}"));
+            survives(modern, once, &format!("{api:?} {code}, modern {modern}"));
         }
     }
 }
 
 /// As [`plays`], but records may come again: some errors void the membership, and with it what was not committed.
-fn survives(script: Script<'_>, what: &str) {
+fn survives(modern: bool, script: Script<'_>, what: &str) {
     let (broker, values) = with_orders(2);
-    let modern = script.iter().any(|(api, _)| *api == ConsumerGroupHeartbeat);
     let broker = if modern { broker } else { broker.classic() };
     let mut reading = Reading::new(broker.script(script), 1);
     reading.until(what, |reading| {
@@ -185,11 +186,13 @@ fn broken_answers_cost_the_connection_and_nothing_else() {
         Act::Body(&[0xff; 40]),
         Act::Body(&[0; 40]),
     ];
-    for api in [ApiVersions, Metadata, FindCoordinator, JoinGroup, SyncGroup, OffsetFetch, ListOffsets, Fetch, OffsetCommit]
-    {
+    let of_both = [ApiVersions, Metadata, FindCoordinator, OffsetFetch, ListOffsets, Fetch, OffsetCommit];
+    let classic = of_both.into_iter().chain([JoinGroup, SyncGroup, Heartbeat]).map(|api| (api, false));
+    let modern = of_both.into_iter().chain([ConsumerGroupHeartbeat]).map(|api| (api, true));
+    for (api, modern) in classic.chain(modern) {
         for act in &acts {
-            let what = format!("{act:?} for {api:?}");
-            survives(&[(api, act.clone())], &what);
+            let what = format!("{act:?} for {api:?}, modern {modern}");
+            survives(modern, &[(api, act.clone())], &what);
         }
     }
 }

@@ -141,12 +141,14 @@ impl Modern {
             .with_member_epoch(self.epoch)
             .with_instance_id(settings.instance_id.clone().map(StrBytes::from_string))
             .with_rebalance_timeout_ms(-1);
-        if self.told.is_none() {
+        // Who joins says everything.
+        let told = self.told.as_deref().filter(|_| self.is_member());
+        if told.is_none() {
             request = request
                 .with_rebalance_timeout_ms(settings.rebalance_timeout.as_millis() as i32)
                 .with_subscribed_topic_names(Some(vec![settings.topic_name()]));
         }
-        if self.told.as_deref() != Some(assigned) {
+        if told != Some(assigned) {
             let owned = TopicPartitions::default().with_topic_id(topic).with_partitions(assigned.to_vec());
             request = request.with_topic_partitions(Some(if assigned.is_empty() { Vec::new() } else { vec![owned] }));
         }
