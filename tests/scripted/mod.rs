@@ -30,6 +30,8 @@ pub(crate) enum Act {
     Serve,
     /// Nothing but an answer with this error code.
     Fail(i16),
+    /// As `Serve`, and the answer has this error code nevertheless.
+    ServeAndFail(i16),
     /// As `Serve`, and the answer comes so much later.
     Delay(Duration),
     /// As `Serve`, and the connection is closed instead of an answer.
@@ -209,7 +211,10 @@ impl Broker {
         let row = self.script.iter().position(|(scripted, _)| *scripted == api);
         let act = row.map_or(Act::Serve, |row| self.script.remove(row).1);
 
-        let error = if let Act::Fail(code) = act { code } else { 0 };
+        if let Act::ServeAndFail(_) = act {
+            self.serve(api, version, frame.clone(), 0);
+        }
+        let error = if let Act::Fail(code) | Act::ServeAndFail(code) = act { code } else { 0 };
         let closes = matches!(act, Act::ServeAndCut | Act::Cut | Act::HalfAnswer);
         let (body, mut after) = match act {
             Act::Cut => (BytesMut::new(), Duration::ZERO),

@@ -15,6 +15,10 @@ const TOPIC: &str = "events";
 const PARTITIONS: usize = 3;
 const KEYS: usize = 5;
 const BUFFER_BYTES: usize = 4000;
+/// Error codes of what the broker will never take: it is given up, and counted.
+const REFUSED: [i16; 7] = [10, 17, 18, 43, 44, 76, 87];
+/// Error codes by which a broker says that it has not taken a batch: of sequence numbers and of the producer's identity.
+const NOT_TAKEN: [i16; 5] = [45, 47, 49, 59, 90];
 /// Invented time within which a scenario must come to its end.
 const PATIENCE: Duration = Duration::from_secs(900);
 
@@ -112,19 +116,34 @@ fn they_do_so_on_a_broker_of_2017() {
 
 #[test]
 fn every_error_code_of_produce_is_survived() {
-    // What the broker will never take is given up, and counted.
-    let refused = [10, 17, 18, 43, 44, 76, 87];
-    for code in (-1..=120).filter(|code| ![0, 46, 47, 49, 90].contains(code)) {
+    // It says that the batch is there already.
+    let duplicate = 46;
+    for code in (-1..=120).filter(|code| ![0, duplicate].contains(code)) {
         for nth in 1..4 {
-            let what = format!("code {code} for request {nth}");
-            let mut script: Vec<(ApiKey, Act)> = vec![(Produce, Act::Serve); nth];
-            script.extend([(Produce, Act::Fail(code)), (Produce, Act::Fail(code))]);
-            let mut writing = Writing::new(broker().script(&script), 1);
-            writing.write(40);
-            writing.check(&what);
-            assert_eq!(writing.producer.refused() > 0, refused.contains(&code), "{what}");
+            let refused = produces(nth, &Act::Fail(code));
+            assert_eq!(refused > 0, REFUSED.contains(&code), "code {code} for request {nth}");
         }
     }
+}
+
+/// As of a broker that has the batch, and has not heard from its replicas in time.
+#[test]
+fn every_error_code_for_a_batch_that_was_taken_doubles_no_record() {
+    for code in (1..=120).filter(|code| !REFUSED.contains(code) && !NOT_TAKEN.contains(code)) {
+        for nth in 1..4 {
+            assert_eq!(produces(nth, &Act::ServeAndFail(code)), 0, "code {code} for request {nth}");
+        }
+    }
+}
+
+/// Has `act` done about two requests after so many, and returns how many records are refused.
+fn produces(nth: usize, act: &Act) -> u64 {
+    let mut script: Vec<(ApiKey, Act)> = vec![(Produce, Act::Serve); nth];
+    script.extend([(Produce, act.clone()), (Produce, act.clone())]);
+    let mut writing = Writing::new(broker().script(&script), 1);
+    writing.write(40);
+    writing.check(&format!("{act:?} for request {nth}"));
+    writing.producer.refused()
 }
 
 #[test]
