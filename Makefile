@@ -35,7 +35,7 @@ bench: ## speed and memory against references in the same run
 bench-kafka: ## our Kafka client beside librdkafka and the Java client on a real broker
 	benches/kafka/compare
 
-fuzz: ## what a broker may answer, thrown at the client that reads it (nightly Rust)
+fuzz: ## what a broker may answer, thrown at the client that reads it: three targets, 30 s (nightly Rust)
 	fuzz/run
 
 kafka-up: ## a real Kafka broker on loopback to play with (KAFKA_VERSION=3.9.2 or 4.3.1)
