@@ -22,7 +22,7 @@ run: build ## watch a factory work: 60 simulated seconds a second, made-up order
 test: ## run every test; what needs Java, Maven or Python is named at the end where it is absent
 	tests/run
 
-test-cluster: ## what a cluster of three brokers may suffer, groups and ticks, in full length (15 minutes)
+test-cluster: ## what a cluster of three brokers may suffer, groups and ticks, in full length (11 minutes)
 	MOKASIM_LONG=1 $(CARGO) test --locked --test kafka_cluster -- --nocapture --test-threads=1
 
 lint: ## formatting, clippy and the lints of Cargo.toml, warnings denied

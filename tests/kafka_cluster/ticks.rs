@@ -104,7 +104,8 @@ impl Case {
 
     /// Puts the factory's threads above all that have no real-time priority; false where that is not permitted.
     fn rise_above_others(&self) -> bool {
-        let chrt = Command::new("chrt").args(["--all-tasks", "--fifo", "--pid", "10", &self.factory.pid().to_string()]).output();
+        let chrt =
+            Command::new("chrt").args(["--all-tasks", "--fifo", "--pid", "10", &self.factory.pid().to_string()]).output();
         chrt.is_ok_and(|chrt| chrt.status.success())
     }
 
@@ -171,7 +172,9 @@ fn no_broker_makes_a_tick_late() {
     wait_for("the name to be looked up", || names.is_asked_by(&cases[4].factory));
     let is_above_others = cases.iter().all(Case::rise_above_others) && control.rise_above_others();
     if !is_above_others {
-        report("NOT ASSERTED: that 99.9 % of the ticks are in time. The factories may not have a real-time priority (chrt --fifo).");
+        report(
+            "NOT ASSERTED: that 99.9 % of the ticks are in time. The factories may not have a real-time priority (chrt --fifo).",
+        );
     }
     control.begin();
     cases.iter_mut().for_each(Case::begin);

@@ -99,7 +99,8 @@ rejected = \"{name}.rejected\"
         let mut expected: Vec<Received> = received.values().flatten().cloned().collect();
         expected.sort_unstable();
         let without_topic = |record: &Received| Received { topic: String::new(), ..record.clone() };
-        let topics: BTreeMap<Received, &str> = expected.iter().map(|record| (without_topic(record), &*record.topic)).collect();
+        let topics: BTreeMap<Received, &str> =
+            expected.iter().map(|record| (without_topic(record), &*record.topic)).collect();
         let by_kcat = self.cluster.consume_by_kcat(&self.written());
         let mut by_java = self.cluster.consume_by_java(&self.written(), expected.len());
         for record in &mut by_java {
