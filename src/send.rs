@@ -9,13 +9,17 @@ use crate::run::Stop;
 use crate::units::SimTime;
 use crate::wire::{Record, TopicId, Topics};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A broker that acknowledges nothing for so long is not there.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// After Ctrl-C, orders on their way may still arrive for so long.
 const FLUSH_MAX: Duration = Duration::from_millis(2_500);
+/// What nothing was acknowledged for so long for is told.
+const TELL_AFTER: Duration = Duration::from_secs(2);
 /// Between two looks at the bus.
 const TURN: Duration = Duration::from_millis(20);
 /// Orders handed over in one turn.
@@ -65,6 +69,9 @@ impl Schedule {
 /// The folder cannot be written, or the broker acknowledged less than was sent.
 pub fn send(config: &Config, schedule: Schedule, seed: u64) -> Result<String, Failure> {
     let stop = Stop::on_signal()?;
+    if let Some(note) = config.unused_broker() {
+        tell(&note);
+    }
     let mut generator = Generator::new(&config.plan, seed);
     let mut target = Target::open(config)?;
     let progress = progress_bar(schedule);
@@ -72,6 +79,7 @@ pub fn send(config: &Config, schedule: Schedule, seed: u64) -> Result<String, Fa
     let mut sent = 0;
     let mut give_up = origin + SILENCE_MAX;
     let mut acknowledged = 0;
+    let mut waiting = Waiting { since: origin, told: None };
     loop {
         let now = clock::now();
         if stop.is_wanted() {
@@ -89,15 +97,43 @@ pub fn send(config: &Config, schedule: Schedule, seed: u64) -> Result<String, Fa
         }
         if acknowledged > before || acknowledged == sent {
             give_up = now + SILENCE_MAX;
+            waiting.since = now;
         }
-        if give_up <= now {
+        let refused = target.refused();
+        if give_up <= now || (refused > 0 && all_sent && acknowledged + refused == sent) {
             break;
         }
+        waiting.tell(&target, now, &progress);
         target.wait(now);
     }
     progress.finish_and_clear();
     let summary = format!("{acknowledged} of {sent} orders acknowledged by {}, seed {seed}", bus::address(config));
-    if acknowledged == sent { Ok(summary) } else { Err(Failure::new(Exit::Unavailable, summary)) }
+    if acknowledged == sent {
+        return Ok(summary);
+    }
+    let why = target.trouble().or(waiting.told).map(|why| format!(": {why}")).unwrap_or_default();
+    Err(Failure::new(Exit::Unavailable, summary + &why))
+}
+
+fn tell(line: &str) {
+    // Nobody is left to tell when standard error is closed.
+    let _closed = writeln!(io::stderr(), "{line}");
+}
+
+/// What a sender waits for, told once.
+struct Waiting {
+    since: Instant,
+    told: Option<Arc<str>>,
+}
+
+impl Waiting {
+    fn tell(&mut self, target: &Target, now: Instant, progress: &ProgressBar) {
+        let Some(why) = target.trouble().filter(|_| self.since + TELL_AFTER <= now) else { return };
+        if self.told.is_none() {
+            progress.suspend(|| tell(&format!("nothing acknowledged yet: {why}")));
+            self.told = Some(why);
+        }
+    }
 }
 
 /// On a terminal only: indicatif hides it elsewhere.
@@ -176,6 +212,22 @@ impl Target {
                 bus.status().acknowledged
             }
         }
+    }
+
+    /// Orders that the broker will never take.
+    fn refused(&self) -> u64 {
+        match self {
+            Self::Spool { .. } => 0,
+            Self::Kafka(bus) => bus.status().refused,
+        }
+    }
+
+    /// Why orders are not acknowledged.
+    fn trouble(&self) -> Option<Arc<str>> {
+        let Self::Kafka(bus) = self else { return None };
+        let status = bus.status();
+        let silent = || Some("no broker has answered".into()).filter(|_| !status.connected);
+        status.trouble.map(|trouble| trouble.reason).or_else(silent)
     }
 
     fn wait(&mut self, now: Instant) {

@@ -329,3 +329,17 @@ fn a_probe_tells_a_healthy_factory_from_one_that_is_not_there() {
     factory.stop();
     assert_eq!(place.run(&["health", "--url", &addr]).status.code(), Some(69));
 }
+
+#[test]
+fn a_data_folder_that_sets_a_configured_broker_aside_says_so() {
+    let place = Place::with_config("kafka.bootstrap_servers = 'broker:9092'");
+    let note =
+        "--data alone means the spool in here: the configured broker broker:9092 is not used (--broker beside it uses both)";
+    let sent = place.run_ok(&["send", "--count", "1", "--data", "here"]);
+    assert_eq!(String::from_utf8(sent.stderr).unwrap(), format!("{note}\n"));
+    let said = place.start(&["run", "--data", "here"]).stop();
+    assert_eq!(said.matches(&format!("[WARN] {note}")).count(), 1, "{said}");
+
+    let place = Place::with_config("");
+    assert_eq!(String::from_utf8(place.run_ok(&["send", "--count", "1", "--data", "here"]).stderr).unwrap(), "");
+}

@@ -171,6 +171,8 @@ impl Bus for Native {
     }
 
     fn status(&self) -> Status {
+        let consumer = self.consumer.as_ref().and_then(|consumer| trouble(consumer.group()));
+        let producer = self.client.cluster.trouble().into_iter().chain(self.producer.trouble()).cloned();
         let consumer_errors = |consumer: &Consumer| consumer.group().errors() + consumer.fetch_counts().errors;
         Status {
             connected: self.client.cluster.is_connected(),
@@ -184,7 +186,7 @@ impl Bus for Native {
                 + self.producer.errors()
                 + self.consumer.as_ref().map_or(0, consumer_errors)
                 + self.member.as_ref().map_or(0, MemberFile::errors),
-            trouble: self.consumer.as_ref().and_then(|consumer| trouble(consumer.group())),
+            trouble: Trouble::worst(consumer.into_iter().chain(producer)),
         }
     }
 

@@ -106,9 +106,21 @@ pub struct Config {
     pub plan: Plan,
     /// `capacity.memory_max_bytes`
     pub memory_max_bytes: u64,
+    /// Brokers of the file or the environment that a `--data` without `--broker` sets aside.
+    pub unused_servers: Vec<String>,
 }
 
 impl Config {
+    /// What to tell a person whose broker is not used, in one line.
+    #[must_use]
+    pub fn unused_broker(&self) -> Option<String> {
+        let (servers, dir) = (self.unused_servers.join(","), self.spool.dir.display());
+        let note = format!(
+            "--data alone means the spool in {dir}: the configured broker {servers} is not used (--broker beside it uses both)"
+        );
+        (!servers.is_empty()).then_some(note)
+    }
+
     /// The most memory that lots, codes, machines and waiting records may take, in bytes. Pages that were never used are not
     /// resident, so a process takes far less until it has once been full.
     #[must_use]
@@ -130,7 +142,8 @@ impl Config {
 
     fn lay_over(&mut self, overrides: &Overrides) {
         if !overrides.bootstrap_servers.is_empty() || overrides.data.is_some() {
-            self.kafka.bootstrap_servers.clone_from(&overrides.bootstrap_servers);
+            let servers = std::mem::replace(&mut self.kafka.bootstrap_servers, overrides.bootstrap_servers.clone());
+            self.unused_servers = if overrides.bootstrap_servers.is_empty() { servers } else { Vec::new() };
         }
         if let Some(data) = &overrides.data {
             self.spool.dir.clone_from(data);

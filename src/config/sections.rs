@@ -23,7 +23,7 @@ pub(super) fn config(root: &mut Section<'_, '_>, environment: &Environment<'_>) 
     let memory_max_bytes = root.table("capacity", |section| capacity(section, &mut plan, &kafka));
     let spool = root.table("spool", |section| spool(section, &kafka));
     let log = root.table("log", log);
-    Config { kafka, api, health_check, simulation, spool, log, plan, memory_max_bytes }
+    Config { kafka, api, health_check, simulation, spool, log, plan, memory_max_bytes, unused_servers: Vec::new() }
 }
 
 fn kafka(section: &mut Section<'_, '_>, environment: &Environment<'_>, stages: &[stages::Row<'_>]) -> Kafka {

@@ -73,9 +73,12 @@ impl View<'_> {
         let Snapshot { kafka_broker, outbox_records, trouble, connected, .. } = self.snapshot;
         match trouble {
             _ if self.is_hanging() => Some(format!("no tick for {} ms", self.tick_age.as_millis()).into()),
-            Some(trouble) => Some((*trouble.reason).into()),
+            Some(trouble) if *connected => Some((*trouble.reason).into()),
             None if *connected => None,
-            None => Some(format!("{kafka_broker} is away, {outbox_records} records wait").into()),
+            trouble => {
+                let why = trouble.as_ref().map(|trouble| format!(": {}", trouble.reason)).unwrap_or_default();
+                Some(format!("{kafka_broker} is away, {outbox_records} records wait{why}").into())
+            }
         }
     }
 

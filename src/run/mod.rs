@@ -352,6 +352,9 @@ fn announce(config: &Config, identity: &Snapshot, start: SimTime, health: std::n
     let (sites, machines) = (plan.played_sites().map(|site| &*site.name).collect::<Vec<_>>(), plan.machines_total());
     info!("plants: {}; {machines} machines, {speed}, simulated time starts at {}", sites.join(", "), Utc(start));
     info!("seed {}, run {}", identity.seed, identity.run_id);
+    if let Some(note) = config.unused_broker() {
+        warn!("{note}");
+    }
     info!("health at http://{health}/health, figures at http://{health}/metrics");
     if config.kafka.bootstrap_servers.is_empty() {
         let dir = config.spool.dir.display();

@@ -107,7 +107,9 @@ fn a_trouble_of_the_bus_is_told_with_its_reason() {
         let page = get(&server, "/health");
         assert_eq!(page.status, health);
         let body = page.json();
-        assert_eq!((&body["status"], &body["reason"]), (&status.into(), &reason.into()));
+        let away = if connected { "" } else { "127.0.0.1:9092 is away, 13 records wait: " };
+        let reason = format!("{away}{reason}");
+        assert_eq!((&body["status"], &body["reason"]), (&status.into(), &reason.as_str().into()));
         assert_eq!(body["kafka_connected"], connected);
         assert_eq!(get(&server, "/ready").status, ready, "{status}, connected {connected}");
         assert!(get(&server, "/metrics").body.contains(&format!("\nmokasim_health {figure}\n")));

@@ -11,7 +11,7 @@ const PARTITIONS: u32 = 3;
 
 #[test]
 fn a_leader_is_killed_and_comes_back() {
-    survives("killed", |world| {
+    survives("killed", |world, _| {
         let leader = leader_of_events(world, None);
         world.cluster.act("kill", Some(leader));
         wait_for("another leader", || leader_of_events(world, Some(leader)) != leader);
@@ -22,7 +22,7 @@ fn a_leader_is_killed_and_comes_back() {
 
 #[test]
 fn the_brokers_are_restarted_one_after_the_other() {
-    survives("rolling", |world| {
+    survives("rolling", |world, _| {
         for broker in 1..=3 {
             world.cluster.act("restart", Some(broker));
             clock::sleep(length(10, 0));
@@ -32,9 +32,19 @@ fn the_brokers_are_restarted_one_after_the_other() {
 
 #[test]
 fn a_leader_is_frozen_for_a_while() {
-    survives("frozen", |world| {
+    survives("frozen", |world, factory| {
         let leader = leader_of_events(world, None);
+        let frozen_at = clock::now();
         world.cluster.act("stop", Some(leader));
+        let silence = format!(
+            "broker {} has not answered for ",
+            world.cluster.bootstrap().split(',').nth(leader as usize - 1).unwrap()
+        );
+        wait_for("the silence to be told", || {
+            factory.health()["reason"].as_str().is_some_and(|reason| reason.starts_with(&silence))
+        });
+        let seconds = (clock::now() - frozen_at).as_secs();
+        assert!(seconds < 12, "told before a request runs out of time: {seconds} s");
         wait_for("another leader", || leader_of_events(world, Some(leader)) != leader);
         clock::sleep(length(27, 1));
         world.cluster.act("cont", Some(leader));
@@ -43,11 +53,27 @@ fn a_leader_is_frozen_for_a_while() {
 
 #[test]
 fn all_brokers_are_gone_for_a_while() {
-    survives("gone", |world| {
+    survives("gone", |world, _| {
         world.cluster.act("kill", None);
         clock::sleep(length(60, 5));
         world.cluster.act("restart", None);
     });
+}
+
+/// Each broker that was lost is told once, as is its return; what passes soon is not.
+fn check_log(world: &World<'_>, factory: &Running) {
+    for broker in world.cluster.bootstrap().split(',') {
+        let count = |what: &str| factory.said().matches(&format!("Kafka broker {broker}: {what}")).count();
+        let of_all = || count("");
+        wait_for("the end of each outage", || of_all() == 2 * count("connected again after "));
+        assert!(of_all() <= 4, "{}", factory.said());
+    }
+    let said = factory.said();
+    for topic in ["orders", "events", "rejected", "telemetry.fresa_cnc"].map(|name| world.topic(name)) {
+        let count = |what: &str| said.matches(&format!("topic {topic}: {what}")).count();
+        let (all, ends) = (count(""), count("records are taken again after "));
+        assert!(all == 2 * ends && ends <= 1, "{said}");
+    }
 }
 
 fn leader_of_events(world: &World<'_>, not_asked: Option<u32>) -> u32 {
@@ -61,7 +87,7 @@ fn leader_of_events(world: &World<'_>, not_asked: Option<u32>) -> u32 {
 
 /// Runs a factory on orders of kcat and of Kafka's own producer, and of a sender that runs meanwhile, has the cluster suffer, and
 /// looks whether any record or order was lost or doubled.
-fn survives(name: &str, suffer: impl FnOnce(&World<'_>)) {
+fn survives(name: &str, suffer: impl FnOnce(&World<'_>, &Running)) {
     let Some(three) = Three::take() else { return };
     let world = world(&three, name, &PARTITIONS.to_string(), "");
     let factory = world.start(&["--speed", "10"]);
@@ -71,7 +97,7 @@ fn survives(name: &str, suffer: impl FnOnce(&World<'_>)) {
     wait_for("work", || count(&factory, "completed_lots") > 5);
 
     let began_at = clock::now();
-    suffer(&world);
+    suffer(&world, &factory);
     let suffered = clock::now() - began_at;
     if sender.has_left() {
         assert!(suffered > Duration::from_secs(30), "it gives a silent cluster up, but not so soon: {}", sender.said());
@@ -89,6 +115,7 @@ fn survives(name: &str, suffer: impl FnOnce(&World<'_>)) {
     world.cluster.produce_by_java(&world.topic("orders"), &orders("AFTER", 9, PARTITIONS));
     wait_for("the last order", || metric(&factory, "orders_accepted_total") >= accepted + 24.0);
     wait_until_idle(&factory);
+    check_log(&world, &factory);
     let acknowledged = acknowledged_at_the_end(factory);
     let Found { records, ledger } = check(&world);
     assert_eq!(records, acknowledged, "records in the log, and acknowledged");

@@ -87,6 +87,7 @@ fn is_away_until_memory_is_full(cluster: &Cluster, client: &str) {
     world.order(&[order("L-1", "Italia", "alta")]);
     wait_for("the order", || factory.said().contains("lot L-1 completed"));
     let dropped = dropped();
+    assert_eq!(metric(&factory, "records_refused_total"), 0.0);
     let said = factory.stop();
     assert!(said.contains("every record is acknowledged"), "{said}");
 

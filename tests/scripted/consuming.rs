@@ -107,6 +107,21 @@ pub(crate) fn consumer(broker: &Broker, group: GroupSettings) -> Consumer {
     Consumer::new(group, FetchSettings::default(), &sim::settings(broker))
 }
 
+#[test]
+fn a_broker_that_lets_a_fetch_wait_is_not_silent() {
+    let (broker, values) = with_orders(2);
+    let mut reading = Reading::new(broker, 1);
+    let fetch = FetchSettings { max_wait: Duration::from_secs(30), ..FetchSettings::default() };
+    let group =
+        GroupSettings { modern: false, heartbeat_interval: Duration::from_secs(20), ..GroupSettings::new(GROUP, TOPIC) };
+    reading.consumer = Consumer::new(group, fetch, &sim::settings(&reading.sim.broker));
+    reading.until("two minutes of nothing", |reading| {
+        assert_eq!(reading.sim.cluster.trouble(), None, "after {:?}", reading.sim.elapsed());
+        reading.sim.elapsed() > Duration::from_secs(120)
+    });
+    assert_eq!(reading.seen.len(), values.len());
+}
+
 /// Plays a script against a consumer of the classic and of the modern protocol: it reads and commits everything, once.
 fn plays(script: Script<'_>) {
     for modern in [false, true] {

@@ -10,6 +10,7 @@
 //! [`tcp`] puts it behind a socket, on a thread.
 
 mod coordinator;
+pub(crate) mod heard;
 pub(crate) mod logs;
 mod serve;
 pub(crate) mod sim;
@@ -64,6 +65,8 @@ pub(crate) struct Broker {
     pub(crate) version_max: BTreeMap<i16, i16>,
     /// Requests that came, by API.
     pub(crate) requests: BTreeMap<i16, usize>,
+    /// `max.message.bytes`: larger batches are refused.
+    pub(crate) batch_bytes_max: usize,
     script: Vec<(ApiKey, Act)>,
     coordinator: coordinator::Coordinator,
     producers: i64,
@@ -109,6 +112,7 @@ impl Broker {
             topics: topics.iter().enumerate().map(topic).collect(),
             version_max: BTreeMap::new(),
             requests: BTreeMap::new(),
+            batch_bytes_max: usize::MAX,
             script: Vec::new(),
             coordinator: coordinator::Coordinator::default(),
             producers: 0,
@@ -124,6 +128,12 @@ impl Broker {
     /// Adds to the script.
     pub(crate) fn extend_script(&mut self, script: Script<'_>) {
         self.script.extend_from_slice(script);
+    }
+
+    /// Refusing larger batches.
+    pub(crate) const fn with_batch_bytes_max(mut self, batch_bytes_max: usize) -> Self {
+        self.batch_bytes_max = batch_bytes_max;
+        self
     }
 
     /// Knowing only so much.

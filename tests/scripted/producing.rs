@@ -1,5 +1,6 @@
 //! The producer against the scripted broker: each record acknowledged once, in order per key, none lost, none doubled.
 
+use crate::scripted::heard;
 use crate::scripted::sim::{Sim, Way};
 use crate::scripted::{Act, Broker, Script};
 use kafka_protocol::messages::ApiKey::{self, *};
@@ -16,9 +17,13 @@ const PARTITIONS: usize = 3;
 const KEYS: usize = 5;
 const BUFFER_BYTES: usize = 4000;
 /// Error codes of what the broker will never take: it is given up, and counted.
-const REFUSED: [i16; 7] = [10, 17, 18, 43, 44, 76, 87];
+const REFUSED: [i16; 5] = [17, 43, 44, 76, 87];
+/// Error codes by which a single record is refused, and several are split.
+const TOO_LARGE: [i16; 2] = [10, 18];
 /// Error codes by which a broker says that it has not taken a batch: of sequence numbers and of the producer's identity.
 const NOT_TAKEN: [i16; 5] = [45, 47, 49, 59, 90];
+/// The headers of batches that were split.
+const SPLIT_BYTES: usize = 2000;
 /// Invented time within which a scenario must come to its end.
 const PATIENCE: Duration = Duration::from_secs(900);
 
@@ -37,17 +42,30 @@ struct Writing {
     producer: Producer,
     pushed: usize,
     at_once: usize,
+    /// Every so many records one has so many digits.
+    large: Option<(usize, usize)>,
 }
 
 impl Writing {
     fn new(broker: Broker, seed: u64) -> Self {
         let sim = Sim::new(broker, seed);
         let producer = Producer::new(settings(), [TOPIC], sim.now);
-        Self { sim, producer, pushed: 0, at_once: 4 }
+        Self { sim, producer, pushed: 0, at_once: 4, large: None }
+    }
+
+    /// What the health page would say.
+    fn reason(&self) -> Option<String> {
+        let trouble = self.sim.cluster.trouble().or(self.producer.trouble());
+        trouble.map(|trouble| trouble.reason.to_string())
     }
 
     /// Pushes `count` records, a few each turn, and waits for the end of each.
     fn write(&mut self, count: usize) {
+        self.write_seeing(count, |_| {});
+    }
+
+    /// As [`Self::write`]; `seen` looks at each turn.
+    fn write_seeing(&mut self, count: usize, mut seen: impl FnMut(&Self)) {
         let deadline = self.sim.elapsed() + PATIENCE;
         while self.pushed < count || self.producer.records() > 0 {
             assert!(self.sim.elapsed() < deadline, "{} of {count} pushed, {:#?}", self.pushed, self.producer);
@@ -56,17 +74,36 @@ impl Writing {
                     self.pushed += 1;
                 }
             }
-            assert!(self.producer.bytes() <= BUFFER_BYTES, "{} bytes", self.producer.bytes());
-            let producer = &mut self.producer;
-            self.sim.turn(|cluster, now| {
-                producer.poll(cluster, now);
-                producer.deadline()
-            });
+            assert!(self.producer.bytes() <= BUFFER_BYTES + SPLIT_BYTES, "{} bytes", self.producer.bytes());
+            self.turn();
+            seen(self);
+        }
+    }
+
+    fn turn(&mut self) {
+        let producer = &mut self.producer;
+        self.sim.turn(|cluster, now| {
+            producer.poll(cluster, now);
+            producer.deadline()
+        });
+    }
+
+    /// Pushes record after record for so long, whatever becomes of them; `seen` looks at each turn.
+    fn write_for(&mut self, length: Duration, mut seen: impl FnMut(&Self)) {
+        let until = self.sim.elapsed() + length;
+        while self.sim.elapsed() < until {
+            if self.push(self.pushed) {
+                self.pushed += 1;
+            }
+            self.turn();
+            self.sim.now += Duration::from_millis(20);
+            seen(self);
         }
     }
 
     fn push(&mut self, n: usize) -> bool {
-        let (key, value) = (format!("machine-{}", n % KEYS), format!("{n:06}"));
+        let digits = self.large.filter(|(every, _)| n % every == every - 1).map_or(6, |(_, digits)| digits);
+        let (key, value) = (format!("machine-{}", n % KEYS), format!("{n:0digits$}"));
         let seq = (n / KEYS).to_string();
         let record = Record {
             key: key.as_bytes(),
@@ -121,7 +158,7 @@ fn every_error_code_of_produce_is_survived() {
     for code in (-1..=120).filter(|code| ![0, duplicate].contains(code)) {
         for nth in 1..4 {
             let refused = produces(nth, &Act::Fail(code));
-            assert_eq!(refused > 0, REFUSED.contains(&code), "code {code} for request {nth}");
+            assert!(TOO_LARGE.contains(&code) || (refused > 0) == REFUSED.contains(&code), "code {code} for request {nth}");
         }
     }
 }
@@ -129,7 +166,7 @@ fn every_error_code_of_produce_is_survived() {
 /// As of a broker that has the batch, and has not heard from its replicas in time.
 #[test]
 fn every_error_code_for_a_batch_that_was_taken_doubles_no_record() {
-    for code in (1..=120).filter(|code| !REFUSED.contains(code) && !NOT_TAKEN.contains(code)) {
+    for code in (1..=120).filter(|code| ![&REFUSED[..], &TOO_LARGE, &NOT_TAKEN].concat().contains(code)) {
         for nth in 1..4 {
             assert_eq!(produces(nth, &Act::ServeAndFail(code)), 0, "code {code} for request {nth}");
         }
@@ -291,4 +328,145 @@ fn cuts_without_end_lose_and_double_no_record() {
         writing.check(&format!("seed {seed}"));
         assert_eq!(writing.producer.refused(), 0, "seed {seed}");
     }
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_split_until_it_fits() {
+    for batch_bytes_max in [190, 160, 130, 115] {
+        for at_once in [1, 4, 100] {
+            let what = format!("at most {batch_bytes_max} bytes, {at_once} at once");
+            let mut writing = Writing::new(broker().with_batch_bytes_max(batch_bytes_max), 1);
+            writing.at_once = at_once;
+            writing.write(400);
+            writing.check(&what);
+            assert_eq!(writing.producer.refused(), 0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_too_large_alone_is_lost_alone() {
+    for seed in 0..20 {
+        for every in [7, 40, 401] {
+            let mut writing = Writing::new(broker().with_batch_bytes_max(180), seed);
+            writing.large = Some((every, 150));
+            writing.at_once = 1 + 5 * seed as usize;
+            writing.write(400);
+            writing.check(&format!("seed {seed}, every {every}"));
+            assert_eq!(writing.producer.refused(), 400 / every as u64, "seed {seed}, every {every}");
+        }
+    }
+}
+
+#[test]
+fn splits_failures_and_lost_answers_at_random_lose_and_double_no_record() {
+    const CODES: [i16; 5] = [6, 7, 19, 45, 56];
+    for seed in 0..200 {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let act = |random: &mut Xoshiro256PlusPlus| match random.random_range(0..8) {
+            0..4 => Act::Serve,
+            4 => Act::Fail(CODES[random.random_range(0..CODES.len() - 2)]),
+            5 => Act::ServeAndCut,
+            6 => Act::HalfAnswer,
+            _ => Act::Delay(Duration::from_millis(random.random_range(0..20_000))),
+        };
+        let script: Vec<(ApiKey, Act)> = (0..40).map(|_| (Produce, act(&mut random))).collect();
+        let limit = random.random_range(110..200);
+        let mut writing = Writing::new(broker().script(&script).with_batch_bytes_max(limit), seed);
+        writing.at_once = random.random_range(1..100);
+        writing.write(400);
+        writing.check(&format!("seed {seed}"));
+        assert_eq!(writing.producer.refused(), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_the_broker_never_takes_is_told_until_it_takes_records_again() {
+    // INVALID_RECORD is lost; TOPIC_AUTHORIZATION_FAILED and INVALID_TIMESTAMP wait for an operator.
+    for (code, level, said) in [
+        (87, "ERROR", "InvalidRecord (87)"),
+        (29, "WARN", "TopicAuthorizationFailed (29)"),
+        (32, "WARN", "timestamps too far"),
+    ] {
+        heard::listen();
+        let mut script = vec![(Produce, Act::Serve); 3];
+        script.extend(vec![(Produce, Act::Fail(code)); 9]);
+        let mut writing = Writing::new(broker().script(&script), 1);
+        let mut reasons = Vec::new();
+        writing.write_seeing(400, |writing| reasons.extend(writing.reason()));
+        writing.check(said);
+        assert_eq!(writing.reason(), None);
+        let begun = reasons.first().unwrap();
+        assert!(begun.starts_with(&format!("topic {TOPIC}: {said}")), "{begun}");
+        let lost = reasons.last().unwrap();
+        assert_eq!(lost.contains("; records lost: "), code == 87, "{lost}");
+        let lines = heard::lines();
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(lines[0].starts_with(&format!("{level} topic {TOPIC}: {said}")), "{lines:#?}");
+        assert!(lines[1].starts_with(&format!("INFO topic {TOPIC}: records are taken again after ")), "{lines:#?}");
+        let refused = writing.producer.refused();
+        assert!(refused == 0 || lines[1].ends_with(&format!(" s; lost: {refused}")), "{refused}: {lines:#?}");
+    }
+}
+
+#[test]
+fn what_passes_soon_is_not_told_and_what_lasts_once_a_topic() {
+    for code in [3, 5, 6, 7, 14, 19, 20] {
+        for api in [InitProducerId, Metadata, Produce] {
+            for failures in [3, 60] {
+                heard::listen();
+                let mut writing = Writing::new(broker().script(&vec![(api, Act::Fail(code)); failures]), 1);
+                let mut reasons = Vec::new();
+                writing.write_seeing(40, |writing| reasons.extend(writing.reason()));
+                let (lines, what) = (heard::lines(), format!("{api:?} {code} {failures} times"));
+                assert_eq!(reasons.is_empty(), failures == 3, "{what}: {reasons:?}");
+                assert_eq!(lines.len(), if failures == 3 { 0 } else { 2 }, "{what}: {lines:#?}");
+                assert_eq!(writing.reason(), None, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_connection_is_one_line_and_its_return_another() {
+    heard::listen();
+    let mut writing = Writing::new(broker(), 1);
+    let mut away = None;
+    writing.sim.down = Some((Duration::from_secs(1), Duration::from_secs(8)));
+    writing.write_for(Duration::from_secs(12), |writing| away = writing.reason().or(away.take()));
+    let lines = heard::lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].starts_with("WARN Kafka broker 127.0.0.1:9092: "), "{lines:#?}");
+    assert!(lines[1].starts_with("INFO Kafka broker 127.0.0.1:9092: connected again after "), "{lines:#?}");
+    assert_eq!((away.as_deref(), writing.reason()), (Some("127.0.0.1:9092: refused"), None));
+}
+
+#[test]
+fn no_broker_makes_the_log_long() {
+    let acts = |n: usize| match n % 4 {
+        0 => Act::Fail(87),
+        1 => Act::Serve,
+        2 => Act::Cut,
+        _ => Act::Body(&[0xff; 40]),
+    };
+    let script: Vec<(ApiKey, Act)> = (0..100_000).map(|n| (Produce, acts(n))).collect();
+    heard::listen();
+    let mut writing = Writing::new(broker().script(&script), 1);
+    writing.write_for(Duration::from_secs(300), |_| {});
+    let lines = heard::lines();
+    // Of the broker and of the topic: in five minutes four beginnings a minute, and as many ends.
+    assert!((10..=2 * 5 * 8).contains(&lines.len()), "{} lines: {lines:#?}", lines.len());
+}
+
+#[test]
+fn a_broker_that_says_nothing_is_told_before_its_connection_is_given_up() {
+    let mut writing = Writing::new(broker().script(&[(Produce, Act::Serve), (Produce, Act::Silence)]), 1);
+    let mut told = Vec::new();
+    writing.write_seeing(40, |writing| told.extend(writing.reason().map(|reason| (writing.sim.elapsed(), reason))));
+    writing.check("silence");
+    let (first, reason) = told.first().unwrap();
+    assert!((5..7).contains(&first.as_secs()), "{first:?}");
+    assert!(reason.starts_with("broker 127.0.0.1:9092 has not answered for "), "{reason}");
+    assert!((14..18).contains(&told.last().unwrap().0.as_secs()), "given up as before: {told:?}");
+    assert_eq!(writing.reason(), None);
 }

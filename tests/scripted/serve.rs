@@ -27,6 +27,7 @@ use uuid::Uuid;
 const NODE: i32 = 1;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const MESSAGE_TOO_LARGE: i16 = 10;
 const ILLEGAL_GENERATION: i16 = 22;
 const UNSUPPORTED_VERSION: i16 = 35;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
@@ -155,6 +156,7 @@ impl Broker {
 
     fn produce(&mut self, request: ProduceRequest, version: i16, error: i16) -> ProduceResponse {
         assert_eq!(request.acks, -1, "acks=all");
+        let batch_bytes_max = self.batch_bytes_max;
         let topics = request.topic_data.into_iter().map(|data| {
             let topic = self.topic_mut(&data.name, data.topic_id);
             let logs = topic.map(|topic| &mut topic.logs);
@@ -167,7 +169,12 @@ impl Broker {
                 let Some(log) = logs.get_mut(data.index as usize) else {
                     return answer.with_error_code(UNKNOWN_TOPIC_OR_PARTITION);
                 };
-                match log.append(&data.records.unwrap_or_default()) {
+                let records = data.records.unwrap_or_default();
+                // A real broker looks at the size first.
+                if records.len() > batch_bytes_max {
+                    return answer.with_error_code(MESSAGE_TOO_LARGE);
+                }
+                match log.append(&records) {
                     Ok(offset) => answer.with_base_offset(offset),
                     Err(code) => answer.with_error_code(code),
                 }

@@ -33,6 +33,8 @@ pub(crate) struct Sim {
     pub(crate) bytes: [u64; 2],
     /// At which of those bytes the connection that carries it breaks; the next one first.
     pub(crate) cuts: VecDeque<(Way, u64)>,
+    /// From when on, and until when, no connection is to be had: time since the beginning.
+    pub(crate) down: Option<(Duration, Duration)>,
     wires: BTreeMap<Target, Wire>,
     random: Xoshiro256PlusPlus,
     begun: Instant,
@@ -52,7 +54,7 @@ impl Sim {
         let random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let cluster = Cluster::new(settings(&broker), now);
         let (bytes, cuts, wires) = ([0; 2], VecDeque::new(), BTreeMap::new());
-        Self { now, cluster, broker, bytes, cuts, wires, random, begun: now }
+        Self { now, cluster, broker, bytes, cuts, down: None, wires, random, begun: now }
     }
 
     /// A new client, as after a crash: the broker keeps what it has.
@@ -70,7 +72,16 @@ impl Sim {
     pub(crate) fn turn(&mut self, client: impl FnOnce(&mut Cluster, Instant) -> Option<Instant>) {
         self.cluster.poll(self.now);
         let deadline = client(&mut self.cluster, self.now);
+        let is_down = self.down.is_some_and(|(from, until)| (from..until).contains(&self.elapsed()));
+        if is_down {
+            let refused = Failure::Io("refused".into());
+            std::mem::take(&mut self.wires).into_keys().for_each(|target| self.cluster.fail(target, &refused, self.now));
+        }
         while let Some((target, _, generation)) = self.cluster.to_open(self.now) {
+            if is_down {
+                self.cluster.fail(target, &Failure::Io("refused".into()), self.now);
+                continue;
+            }
             self.cluster.connected(target, self.now);
             self.wires.insert(target, Wire { generation, ..Wire::default() });
         }

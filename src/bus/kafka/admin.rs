@@ -4,7 +4,6 @@ use super::client::Client;
 use super::cluster::{Cluster, Owner};
 use super::connection::Answer;
 use super::create::{Creation, Fate, NewTopics};
-use super::error::Failure;
 use super::link::{Lane, Target};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -140,7 +139,7 @@ impl<'c> Admin<'c> {
             if let Some(result) = poll(&mut self.client.cluster, now) {
                 return result;
             }
-            if deadline <= now || is_hopeless(&self.client.cluster) {
+            if deadline <= now || self.client.cluster.is_hopeless() {
                 return Err(self.trouble());
             }
             self.client.send(now);
@@ -153,15 +152,6 @@ impl<'c> Admin<'c> {
         let problems: Vec<String> = problems.collect();
         if problems.is_empty() { "no broker answered in time".to_owned() } else { problems.join("; ") }
     }
-}
-
-/// Whether every address was refused for a reason that time does not mend.
-fn is_hopeless(cluster: &Cluster) -> bool {
-    let lasting = |failure: &Failure| {
-        matches!(failure, Failure::Authentication { .. } | Failure::Tls(_) | Failure::NoCommonVersion { .. })
-    };
-    let refused = cluster.problems().filter(|(_, failure)| lasting(failure)).count();
-    !cluster.is_connected() && refused >= cluster.settings().bootstrap.len()
 }
 
 fn text(text: &str) -> StrBytes {

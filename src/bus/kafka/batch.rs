@@ -8,6 +8,8 @@
 //! `benches/kafka_encode.rs` compares it with `kafka-protocol`: its encoder takes as long, but wants records that own their bytes,
 //! which makes a record cost ten times as much (300 ns for 100 bytes instead of 32), and what it writes would be copied once more.
 
+mod split;
+
 use super::deflate::deflate;
 use super::inflate::Codec;
 use super::pool::Pool;
@@ -235,6 +237,12 @@ pub fn record_len_max(record: &Record<'_>) -> usize {
     // Two varints of up to ten bytes, four of up to five, and the attributes.
     let headers = record.headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum::<usize>();
     41 + record.key.len() + record.value.len() + headers
+}
+
+/// The sequence number so many records behind another: they go on from 0 after `i32::MAX`.
+#[must_use]
+pub const fn advance(sequence: i32, records: u32) -> i32 {
+    (sequence as u32).wrapping_add(records) as i32 & i32::MAX
 }
 
 /// Small numbers of either sign become small numbers without one.

@@ -1,5 +1,12 @@
 //! The brokers as one: connections by target, metadata, coordinator, and who asked what.
 
+mod coordinator;
+mod refresh;
+mod watch;
+
+use self::coordinator::Coordinator;
+use self::refresh::Refresh;
+use self::watch::Watch;
 use super::backoff::Backoff;
 use super::connection::{Answer, Connection, Ticket};
 use super::error::{Api, Failure};
@@ -8,10 +15,8 @@ use super::metadata::Metadata;
 use super::settings::{Endpoint, Settings};
 use super::versions::Versions;
 use bytes::Bytes;
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest};
-use kafka_protocol::protocol::{Request, StrBytes};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use kafka_protocol::protocol::Request;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Who sent a request, and is given its answer.
@@ -53,38 +58,8 @@ pub struct Cluster {
     backoff: Backoff,
     tickets: u64,
     errors: u64,
-    /// Brokers whose failure has been logged, until one connection to them is back; and whether it is an absence.
-    told: HashMap<Endpoint, bool>,
+    watch: Watch,
 }
-
-/// When metadata is asked for.
-#[derive(Debug)]
-struct Refresh {
-    at: Instant,
-    last: Option<Instant>,
-    in_flight: Option<Ticket>,
-    /// Asked for early so often in a row.
-    urgent: u32,
-    succeeded: bool,
-    /// Which known address is tried while none is connected, and until when before the next is tried too.
-    candidate: usize,
-    candidate_until: Option<Instant>,
-}
-
-/// Where the group is coordinated.
-#[derive(Debug, Default)]
-struct Coordinator {
-    group: Option<StrBytes>,
-    broker: Option<i32>,
-    in_flight: Option<Ticket>,
-    at: Option<Instant>,
-    failures: u32,
-}
-
-/// How long one address is given before the next is tried beside it.
-const CANDIDATE_PATIENCE: Duration = Duration::from_millis(500);
-/// Early refreshes further apart than this are not in a row.
-const URGENT_WINDOW: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// A cluster of which nothing is known but the bootstrap addresses.
@@ -111,7 +86,7 @@ impl Cluster {
             backoff,
             tickets: 0,
             errors: 0,
-            told: HashMap::new(),
+            watch: Watch::default(),
         }
     }
 
@@ -147,6 +122,13 @@ impl Cluster {
     /// Why a broker cannot be talked to, for those that cannot.
     pub fn problems(&self) -> impl Iterator<Item = (&Endpoint, &Failure)> {
         self.links.values().filter_map(|link| Some((link.endpoint(), link.last_failure()?)))
+    }
+
+    /// Whether every address was refused for a reason that time does not mend.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        let hopeless = self.links.values().filter(|link| link.is_hopeless()).count();
+        !self.is_connected() && hopeless >= self.settings.bootstrap.len()
     }
 
     // ---- requests --------------------------------------------------------------------------------------------------
@@ -247,173 +229,6 @@ impl Cluster {
         }
     }
 
-    // ---- metadata --------------------------------------------------------------------------------------------------
-
-    /// Asks for a topic's partitions and leaders from now on.
-    pub fn want_topic(&mut self, name: &str, now: Instant) {
-        if self.metadata.want(name) {
-            self.refresh.at = self.refresh.at.min(now);
-        }
-    }
-
-    /// Whether a broker may create a topic that is asked for; see [`Settings::auto_create_topics`].
-    pub const fn set_auto_create(&mut self, may: bool) {
-        self.settings.auto_create_topics = may;
-    }
-
-    /// What is known proved wrong: metadata is asked for again soon. To call it for each record costs nothing more.
-    pub fn refresh_metadata(&mut self, now: Instant) {
-        if self.refresh.in_flight.is_some() || self.refresh.at <= now + self.settings.backoff_max.mul_f64(1.2) {
-            return;
-        }
-        let last = self.refresh.last.unwrap_or(now);
-        let in_a_row = now.saturating_duration_since(last) < URGENT_WINDOW;
-        self.refresh.urgent = if in_a_row { self.refresh.urgent.saturating_add(1) } else { 0 };
-        let delay = if in_a_row { self.backoff.delay(self.refresh.urgent) } else { Duration::ZERO };
-        self.refresh.at = now.max(last + delay);
-    }
-
-    fn poll_metadata(&mut self, now: Instant) {
-        while let Some(completion) = self.next_completion(Owner::Cluster) {
-            if self.refresh.in_flight == Some(completion.ticket) {
-                self.take_metadata(completion, now);
-            } else if self.coordinator.in_flight == Some(completion.ticket) {
-                self.take_coordinator(completion, now);
-            }
-        }
-        if self.refresh.in_flight.is_some() || self.refresh.at > now {
-            return;
-        }
-        let Some(target) = self.any_broker(now) else { return };
-        let Some(version) = self.version::<MetadataRequest>(target, now) else { return };
-        let by_name = |name| MetadataRequestTopic::default().with_name(Some(name));
-        let mut request = MetadataRequest::default().with_topics(Some(self.metadata.wanted().map(by_name).collect()));
-        if version >= 4 {
-            request.allow_auto_topic_creation = self.settings.auto_create_topics;
-        }
-        let deadline = now + self.settings.request_timeout;
-        self.refresh.last = Some(now);
-        match self.send(Owner::Cluster, target, &request, version, deadline) {
-            Ok(ticket) => self.refresh.in_flight = Some(ticket),
-            Err(failure) => self.fail(target, &failure, now),
-        }
-    }
-
-    fn take_metadata(&mut self, completion: Completion, now: Instant) {
-        self.refresh.in_flight = None;
-        self.refresh.at = now + self.settings.metadata_max_age;
-        match completion.result.and_then(Answer::decode::<MetadataRequest>) {
-            Ok(answer) if !answer.brokers.is_empty() => {
-                let unsettled = self.metadata.update(&answer);
-                self.refresh.succeeded = true;
-                self.adopt_brokers(now);
-                if unsettled {
-                    self.refresh_metadata(now);
-                }
-            }
-            // A broker that is starting knows no brokers yet, not even itself.
-            Ok(_) => self.refresh_metadata(now),
-            Err(failure) => {
-                self.fail_if_garbled(completion.target, &failure, now);
-                self.refresh_metadata(now);
-            }
-        }
-    }
-
-    /// Drops the links that lead nowhere now: brokers that moved or are gone, and bootstrap addresses.
-    fn adopt_brokers(&mut self, now: Instant) {
-        let stale = |(target, link): (&Target, &Link)| {
-            let moved = self.metadata.broker(target.broker).is_some_and(|endpoint| endpoint != link.endpoint());
-            let gone = target.broker >= 0 && self.metadata.broker(target.broker).is_none() && link.is_down();
-            let done = target.broker < 0 && link.connection().is_none_or(|connection| connection.in_flight() == 0);
-            (moved || gone || done).then_some(*target)
-        };
-        let stale: Vec<Target> = self.links.iter().filter_map(stale).collect();
-        for target in stale {
-            self.fail(target, &Failure::GivenUp, now);
-            self.links.remove(&target);
-        }
-    }
-
-    /// Opens a link to one known address; to the next when that failed or takes long.
-    fn try_candidate(&mut self, now: Instant) {
-        let known: Vec<(i32, &Endpoint)> =
-            self.metadata.broker_ids().filter_map(|id| Some((id, self.metadata.broker(id)?))).collect();
-        // Addresses of the cluster's answer first; when all of them fail, the cluster has moved (KIP-899).
-        let bootstrap = self.settings.bootstrap.iter().enumerate().map(|(index, endpoint)| (-1 - index as i32, endpoint));
-        let candidates: Vec<(Target, Endpoint)> = known
-            .into_iter()
-            .chain(bootstrap)
-            .map(|(broker, endpoint)| (Target { broker, lane: Lane::Main }, endpoint.clone()))
-            .collect();
-        if candidates.is_empty() {
-            return;
-        }
-        let (target, _) = &candidates[self.refresh.candidate % candidates.len()];
-        let resting = self.links.get(target).is_some_and(|link| link.is_resting(now));
-        if resting || self.refresh.candidate_until.is_some_and(|until| until <= now) {
-            self.refresh.candidate = self.refresh.candidate.wrapping_add(1);
-            self.refresh.candidate_until = None;
-        }
-        let (target, endpoint) = &candidates[self.refresh.candidate % candidates.len()];
-        self.links.entry(*target).or_insert_with(|| Link::new(endpoint.clone())).want();
-        self.refresh.candidate_until.get_or_insert(now + CANDIDATE_PATIENCE);
-    }
-
-    // ---- coordinator -----------------------------------------------------------------------------------------------
-
-    /// The broker that coordinates `group`; looked for while it is unknown. A client is a member of one group at most.
-    pub fn coordinator(&mut self, group: &str) -> Option<i32> {
-        if self.coordinator.group.as_deref() != Some(group) {
-            self.coordinator = Coordinator { group: Some(StrBytes::from_string(group.into())), ..Coordinator::default() };
-        }
-        self.coordinator.broker
-    }
-
-    /// The coordinator has moved or is away: it is looked for again.
-    pub fn forget_coordinator(&mut self, now: Instant) {
-        if self.coordinator.broker.take().is_some() {
-            self.coordinator.at = Some(now + self.backoff.delay(0));
-        }
-    }
-
-    fn poll_coordinator(&mut self, now: Instant) {
-        let Coordinator { group: Some(group), broker: None, in_flight: None, at, .. } = &self.coordinator else { return };
-        if at.is_some_and(|at| at > now) {
-            return;
-        }
-        let group = group.clone();
-        let Some(target) = self.any_broker(now) else { return };
-        let Some(version) = self.version::<FindCoordinatorRequest>(target, now) else { return };
-        let request = match version {
-            4.. => FindCoordinatorRequest::default().with_coordinator_keys(vec![group]),
-            _ => FindCoordinatorRequest::default().with_key(group),
-        };
-        match self.send(Owner::Cluster, target, &request, version, now + self.settings.request_timeout) {
-            Ok(ticket) => self.coordinator.in_flight = Some(ticket),
-            Err(failure) => self.fail(target, &failure, now),
-        }
-    }
-
-    fn take_coordinator(&mut self, completion: Completion, now: Instant) {
-        self.coordinator.in_flight = None;
-        let answer = completion.result.and_then(Answer::decode::<FindCoordinatorRequest>);
-        match answer.map(|answer| found_coordinator(&answer)) {
-            Ok(Some((broker, endpoint))) => {
-                self.coordinator.broker = Some(broker);
-                self.coordinator.failures = 0;
-                if self.metadata.broker(broker) != Some(&endpoint) {
-                    self.refresh_metadata(now);
-                }
-                return;
-            }
-            Ok(None) => {}
-            Err(failure) => self.fail_if_garbled(completion.target, &failure, now),
-        }
-        self.coordinator.failures = self.coordinator.failures.saturating_add(1);
-        self.coordinator.at = Some(now + self.backoff.delay(self.coordinator.failures));
-    }
-
     // ---- links -----------------------------------------------------------------------------------------------------
 
     /// A link whose answer cannot be read is of no use; one that failed has been taken down already.
@@ -426,15 +241,23 @@ impl Cluster {
     /// Takes a link down; its requests complete with the failure. For a driver, and for an owner that was sent nonsense.
     pub fn fail(&mut self, target: Target, failure: &Failure, now: Instant) {
         let Some(link) = self.links.get_mut(&target).filter(|link| !link.is_down()) else { return };
-        let given_up = *failure == Failure::GivenUp;
+        let is_deliberate = *failure == Failure::GivenUp;
+        // A broker closes a connection that nobody uses (`connections.max.idle.ms`), or because it stops, which one attempt shows.
+        let idle = link.connection().filter(|connection| connection.is_established() && connection.in_flight() == 0);
+        let idle = idle.filter(|_| !is_deliberate && failure.is_absence());
+        let shall_show = idle.is_some_and(Connection::has_answered) && target.broker >= 0;
+        let given_up = is_deliberate || idle.is_some();
         let failures = if given_up { 0 } else { link.failures().saturating_add(1) };
         if !given_up {
             self.errors += 1;
-            tell(&mut self.told, link.endpoint(), failure, failures);
+            self.watch.failed(link.endpoint(), failure, failures, now);
         }
         let until = now + self.backoff.delay(failures);
-        let connection = link.fail(failure.clone(), Some(until));
-        if target.broker >= 0 && !given_up {
+        let connection = link.fail(if given_up { Failure::GivenUp } else { failure.clone() }, Some(until));
+        if shall_show {
+            link.want();
+        }
+        if target.broker >= 0 && !is_deliberate {
             self.refresh_metadata(now);
         }
         let Some(mut connection) = connection else { return };
@@ -476,13 +299,13 @@ impl Cluster {
         let targets: Vec<Target> = self.links.keys().copied().collect();
         for target in targets {
             let Some(link) = self.links.get_mut(&target) else { continue };
-            let was_failing = link.last_failure().is_some();
             if let Err(failure) = link.poll(now) {
                 self.fail(target, &failure, now);
                 continue;
             }
-            if was_failing && link.last_failure().is_none() && self.told.remove(link.endpoint()).is_some() {
-                log::info!("Kafka broker {}: connected", link.endpoint());
+            let answering = link.connection().is_some_and(Connection::has_answered);
+            if let Some(since) = link.established_since().filter(|_| answering) {
+                self.watch.answered(link.endpoint(), since, now);
             }
             while let Some((ticket, answer)) = self.connection_mut(target).and_then(Connection::next_answer) {
                 self.complete(ticket, target, Ok(answer));
@@ -490,6 +313,7 @@ impl Cluster {
         }
         self.poll_metadata(now);
         self.poll_coordinator(now);
+        self.show_trouble(now);
     }
 
     /// When [`Self::poll`] is next of use, if nothing arrives before.
@@ -500,27 +324,4 @@ impl Cluster {
         let coordinator = self.coordinator.at.filter(|at| *at > now);
         links.chain(refresh).chain(self.refresh.candidate_until.filter(|at| *at > now)).chain(coordinator).min()
     }
-}
-
-/// Logs a failure of a broker once, however many connections to it fail and whatever becomes of the attempts to connect
-/// again; once more when it is of another kind: it is there, and refuses us.
-fn tell(told: &mut HashMap<Endpoint, bool>, endpoint: &Endpoint, failure: &Failure, failures: u32) {
-    let is_absence = failure.is_absence();
-    let is_late_echo = is_absence && failures > 1;
-    if is_late_echo || told.get(endpoint) == Some(&is_absence) {
-        log::debug!("Kafka broker {endpoint}: {failure}");
-        return;
-    }
-    told.insert(endpoint.clone(), is_absence);
-    log::warn!("Kafka broker {endpoint}: {failure}");
-}
-
-/// The coordinator, where the answer names one.
-fn found_coordinator(answer: &FindCoordinatorResponse) -> Option<(i32, Endpoint)> {
-    let (code, id, host, port) = match answer.coordinators.first() {
-        Some(first) => (first.error_code, first.node_id.0, &first.host, first.port),
-        None => (answer.error_code, answer.node_id.0, &answer.host, answer.port),
-    };
-    let endpoint = Endpoint { host: host.to_string(), port: port.try_into().ok()? };
-    (code == 0 && id >= 0).then_some((id, endpoint))
 }

@@ -11,17 +11,17 @@
 //!  any stage ── wrong frame, wrong correlation id, time-out, refusal ──► an error: the owner drops the connection
 //! ```
 
+mod handshake;
+
 use super::decode;
 use super::error::{Api, Expected, Failure};
 use super::frame::Frames;
-use super::sasl::{Exchange, Step};
+use super::sasl::Exchange;
 use super::security::Sasl;
 use super::settings::Settings;
 use super::versions::Versions;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ProduceRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
-};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Request, StrBytes, encode_request_header_into_buffer};
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -76,6 +76,7 @@ pub struct Connection {
     correlation_id: i32,
     session_ends: Option<Instant>,
     has_answered: bool,
+    heard_at: Instant,
 }
 
 #[derive(Debug)]
@@ -114,6 +115,7 @@ impl Connection {
             correlation_id: 0,
             session_ends: None,
             has_answered: false,
+            heard_at: now,
         };
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("mokasim"))
@@ -139,6 +141,19 @@ impl Connection {
     #[must_use]
     pub const fn has_answered(&self) -> bool {
         self.has_answered
+    }
+
+    /// When something last came.
+    #[must_use]
+    pub const fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
+    /// Since when an answer is due. A request's deadline is the request time-out behind that: one that the broker may let wait,
+    /// as a fetch of what is not there yet, has a later one.
+    #[must_use]
+    pub fn due_since(&self) -> Option<Instant> {
+        self.in_flight.iter().map(|asked| asked.deadline).min()?.checked_sub(self.request_timeout)
     }
 
     /// What the broker knows; nothing before the handshake is over.
@@ -235,6 +250,7 @@ impl Connection {
     /// # Errors
     /// The connection is of no more use.
     pub fn received(&mut self, bytes: &[u8], now: Instant) -> Result<(), Failure> {
+        self.heard_at = now;
         self.inbound.push(bytes);
         while let Some(frame) = self.inbound.next_frame()? {
             let (asked, answer) = self.match_answer(frame)?;
@@ -303,97 +319,6 @@ impl Connection {
     pub fn is_working(&self) -> bool {
         matches!(&self.stage, Stage::Proving(exchange) if exchange.is_working())
     }
-
-    fn handshake(&mut self, answer: Answer, now: Instant) -> Result<(), Failure> {
-        match &mut self.stage {
-            Stage::Asking => self.take_versions(answer, now),
-            Stage::Mechanism => {
-                let answer = answer.decode::<SaslHandshakeRequest>()?;
-                match answer.error_code {
-                    0 => self.prove(now),
-                    _ => {
-                        let offered: Vec<&str> = answer.mechanisms.iter().map(StrBytes::as_str).collect();
-                        Err(self.refused(&format!("not offered by the listener, which has [{}]", offered.join(", "))))
-                    }
-                }
-            }
-            Stage::Proving(exchange) => {
-                let answer = answer.decode::<SaslAuthenticateRequest>()?;
-                if answer.error_code != 0 {
-                    let message = answer.error_message.unwrap_or_default();
-                    return Err(self.refused(&format!("refused with code {}: {message}", answer.error_code)));
-                }
-                let step = exchange.answer(&answer.auth_bytes);
-                let lifetime =
-                    u64::try_from(answer.session_lifetime_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
-                // Well before the end, as the Java client: what is in flight must come home first.
-                self.session_ends = lifetime.and_then(|lifetime| now.checked_add(lifetime.mul_f64(0.85)));
-                self.follow(step, now)
-            }
-            Stage::Ready => Ok(()),
-        }
-    }
-
-    fn take_versions(&mut self, answer: Answer, now: Instant) -> Result<(), Failure> {
-        const UNSUPPORTED_VERSION: i16 = 35;
-        let code = answer.body.first_chunk().map_or(-1, |code| i16::from_be_bytes(*code));
-        if code == UNSUPPORTED_VERSION && answer.version > 0 {
-            return self.ask(&ApiVersionsRequest::default(), 0, now);
-        }
-        if code != 0 {
-            return Err(garbled(answer.api, &format_args!("error code {code}")));
-        }
-        let answer = answer.decode::<ApiVersionsRequest>()?;
-        self.versions = Versions::new(&answer);
-        // A broker that this client cannot produce to is too old for all of it, and is told at the door.
-        self.versions.highest::<ProduceRequest>()?;
-        match self.sasl {
-            Some(_) => self.ask_mechanism(now),
-            None => {
-                self.stage = Stage::Ready;
-                Ok(())
-            }
-        }
-    }
-
-    fn ask_mechanism(&mut self, now: Instant) -> Result<(), Failure> {
-        let Some(sasl) = &self.sasl else { return Ok(()) };
-        let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(sasl.mechanism.as_str()));
-        // Version 0 is followed by tokens without frames of their own; every broker from 1.0 on knows 1.
-        let version =
-            self.versions.highest_in::<SaslHandshakeRequest>(kafka_protocol::protocol::VersionRange { min: 1, max: 1 })?;
-        self.session_ends = None;
-        self.stage = Stage::Mechanism;
-        self.ask(&request, version, now)
-    }
-
-    fn prove(&mut self, now: Instant) -> Result<(), Failure> {
-        let Some(sasl) = self.sasl.clone() else { return Ok(()) };
-        let mut exchange = Exchange::new(sasl, nonce()?);
-        let first = exchange.start();
-        self.stage = Stage::Proving(exchange);
-        self.follow(Ok(Step::Send(first)), now)
-    }
-
-    fn follow(&mut self, step: Result<Step, String>, now: Instant) -> Result<(), Failure> {
-        match step {
-            Ok(Step::Working) => Ok(()),
-            Ok(Step::Done) => {
-                self.stage = Stage::Ready;
-                Ok(())
-            }
-            Ok(Step::Send(bytes)) => {
-                let version = self.versions.highest::<SaslAuthenticateRequest>()?;
-                self.ask(&SaslAuthenticateRequest::default().with_auth_bytes(bytes.into()), version, now)
-            }
-            Err(message) => Err(self.refused(&message)),
-        }
-    }
-
-    fn refused(&self, message: &str) -> Failure {
-        let mechanism = self.sasl.as_ref().map_or("SASL", |sasl| sasl.mechanism.as_str());
-        Failure::Authentication { mechanism, message: message.into() }
-    }
 }
 
 fn encoded<R: Request>(request: &R, version: i16) -> Result<Bytes, Failure> {
@@ -404,15 +329,6 @@ fn encoded<R: Request>(request: &R, version: i16) -> Result<Bytes, Failure> {
 
 fn garbled(api: Api, reason: &dyn std::fmt::Display) -> Failure {
     Failure::Garbled { api, reason: reason.to_string() }
-}
-
-/// 144 unpredictable bits in text.
-fn nonce() -> Result<String, Failure> {
-    use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-    let mut bytes = [0; 18];
-    let random = rustls::crypto::ring::default_provider().secure_random;
-    random.fill(&mut bytes).map_err(|_| Failure::Io("the operating system gives no random numbers".into()))?;
-    Ok(STANDARD_NO_PAD.encode(bytes))
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub enum Lane {
     Group,
 }
 
+/// A listener that closes so many connections in a row before it answers anything is of another protocol.
+const CLOSED_MAX: u32 = 3;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Link {
@@ -49,7 +52,14 @@ pub struct Link {
 enum State {
     Down { until: Option<Instant> },
     Opening { deadline: Instant },
-    Up { connection: Box<Connection>, established_by: Option<Instant> },
+    Up { connection: Box<Connection>, established: Established },
+}
+
+/// The end of the handshake.
+#[derive(Clone, Copy, Debug)]
+enum Established {
+    By(Instant),
+    Since(Instant),
 }
 
 impl Link {
@@ -82,6 +92,17 @@ impl Link {
         self.last_failure.as_ref()
     }
 
+    /// Whether it failed for a reason that time does not mend. A broker that is being stopped closes a connection in the
+    /// handshake too, but not one after the other.
+    #[must_use]
+    pub const fn is_hopeless(&self) -> bool {
+        match self.last_failure() {
+            Some(Failure::Closed { in_handshake: true }) => self.failures >= CLOSED_MAX,
+            Some(failure) => !failure.is_absence(),
+            None => false,
+        }
+    }
+
     /// The connection, if its socket is connected.
     #[must_use]
     pub fn connection(&self) -> Option<&Connection> {
@@ -102,6 +123,15 @@ impl Link {
     #[must_use]
     pub fn is_established(&self) -> bool {
         self.connection().is_some_and(Connection::is_established)
+    }
+
+    /// Since when.
+    #[must_use]
+    pub const fn established_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Up { established: Established::Since(since), .. } => Some(since),
+            _ => None,
+        }
     }
 
     pub(super) const fn is_down(&self) -> bool {
@@ -129,7 +159,7 @@ impl Link {
 
     pub(super) fn connected(&mut self, connection: Connection) {
         if let State::Opening { deadline } = self.state {
-            self.state = State::Up { connection: Box::new(connection), established_by: Some(deadline) };
+            self.state = State::Up { connection: Box::new(connection), established: Established::By(deadline) };
         }
     }
 
@@ -150,16 +180,16 @@ impl Link {
     pub(super) fn poll(&mut self, now: Instant) -> Result<(), Failure> {
         match &mut self.state {
             State::Opening { deadline } if *deadline <= now => Err(Failure::ConnectTimedOut),
-            State::Up { connection, established_by } => {
-                if connection.is_established() {
-                    *established_by = None;
+            State::Up { connection, established } => {
+                if connection.is_established() && matches!(established, Established::By(_)) {
+                    *established = Established::Since(now);
                 }
                 if connection.has_answered() {
                     self.failures = 0;
                     self.last_failure = None;
                 }
-                match established_by {
-                    Some(deadline) if *deadline <= now => Err(Failure::ConnectTimedOut),
+                match established {
+                    Established::By(deadline) if *deadline <= now => Err(Failure::ConnectTimedOut),
                     _ => connection.poll(now),
                 }
             }
@@ -174,7 +204,10 @@ impl Link {
             State::Down { .. } => None,
             State::Opening { deadline } => Some(*deadline),
             State::Up { connection, .. } if connection.is_working() => Some(now),
-            State::Up { connection, established_by } => connection.deadline().into_iter().chain(*established_by).min(),
+            State::Up { connection, established: Established::By(deadline) } => {
+                Some(connection.deadline().map_or(*deadline, |answer| answer.min(*deadline)))
+            }
+            State::Up { connection, .. } => connection.deadline(),
         }
     }
 }

@@ -50,4 +50,5 @@ pub mod sasl;
 pub mod security;
 pub mod settings;
 pub mod tls;
+pub mod told;
 pub mod versions;

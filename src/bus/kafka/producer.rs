@@ -3,26 +3,31 @@
 //! Records are encoded into the open batch of their partition, and stay in it until the broker has it: there is no other copy.
 //! Nothing is ever given up for time: a batch leaves by acknowledgement, or when the broker says that it can never take it.
 
+mod identity;
 mod partition;
 mod request;
+mod review;
+mod topic;
 mod verdict;
 
+use self::identity::Introduction;
 use self::partition::{Identity, Partition};
 use self::request::TopicPart;
-use self::verdict::Verdict;
+use self::review::Concern;
+use self::topic::{Topic, describe};
+use self::verdict::{Verdict, is_lasting};
 use super::batch::{HEADER_BYTES, Record, Sealed, record_len_max};
 use super::cluster::{Cluster, Completion, Owner};
-use super::connection::{Answer, Ticket};
+use super::connection::Ticket;
 use super::inflate::Codec;
 use super::link::{Lane, Target};
 use super::murmur2::partition_for;
 use super::pool::Pool;
+use super::told::Shown;
 use bytes::Bytes;
-use kafka_protocol::error::{ParseResponseErrorCode as _, ResponseError};
-use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use uuid::Uuid;
 
 /// Requests a broker may have unanswered; it remembers as many batches of a producer, to recognise one that is sent again.
 const IN_FLIGHT_MAX: usize = 5;
@@ -67,36 +72,7 @@ pub struct Producer {
     acknowledged: u64,
     refused: u64,
     errors: u64,
-}
-
-#[derive(Debug)]
-struct Topic {
-    name: String,
-    id: Uuid,
-    partitions: Vec<Partition>,
-    problem: i16,
-    /// How many answers in a row named that problem.
-    problem_answers: u32,
-}
-
-impl Topic {
-    /// Takes the error code of a metadata answer. A topic that the broker makes because it is asked for is unknown at first, so
-    /// a problem is logged when it is there again.
-    fn note(&mut self, problem: i16) {
-        self.problem_answers = if problem == self.problem { self.problem_answers.saturating_add(1) } else { 1 };
-        self.problem = problem;
-        if problem != 0 && self.problem_answers == 2 {
-            log::warn!("topic {}: {}", self.name, describe(problem));
-        }
-    }
-}
-
-/// `InitProducerId`, under way or to be tried again.
-#[derive(Debug, Default)]
-struct Introduction {
-    ticket: Option<Ticket>,
-    retry_at: Option<Instant>,
-    failures: u32,
+    shown: Shown<Concern>,
 }
 
 /// What a request carries.
@@ -111,17 +87,10 @@ impl Producer {
     /// A producer for these topics; a record names its topic by the place in this list.
     #[must_use]
     pub fn new<'a>(settings: ProducerSettings, topics: impl IntoIterator<Item = &'a str>, now: Instant) -> Self {
-        let topic = |name: &str| Topic {
-            name: name.into(),
-            id: Uuid::nil(),
-            partitions: Vec::new(),
-            problem: 0,
-            problem_answers: 0,
-        };
         Self {
             pool: Pool::new(settings.batch_bytes),
             settings,
-            topics: topics.into_iter().map(topic).collect(),
+            topics: topics.into_iter().map(Topic::new).collect(),
             identity: None,
             introduction: Introduction::default(),
             requests: BTreeMap::new(),
@@ -133,6 +102,7 @@ impl Producer {
             acknowledged: 0,
             refused: 0,
             errors: 0,
+            shown: Shown::default(),
         }
     }
 
@@ -170,6 +140,7 @@ impl Producer {
         self.introduce(cluster, now);
         self.seal_due(now);
         self.send_due(cluster, now);
+        self.review(cluster, now);
     }
 
     /// Sends open batches at the next poll, without lingering, as far as brokers take them.
@@ -224,50 +195,6 @@ impl Producer {
         self.errors
     }
 
-    // ---- identity --------------------------------------------------------------------------------------------------
-
-    fn introduce(&mut self, cluster: &mut Cluster, now: Instant) {
-        let waits = self.introduction.ticket.is_some() || self.introduction.retry_at.is_some_and(|at| at > now);
-        if self.identity.is_some() || waits {
-            return;
-        }
-        let Some(target) = cluster.any_broker(now) else { return };
-        let Some(version) = cluster.version::<InitProducerIdRequest>(target, now) else { return };
-        let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(i32::MAX);
-        let deadline = now + cluster.settings().request_timeout;
-        match cluster.send(Owner::Producer, target, &request, version, deadline) {
-            Ok(ticket) => self.introduction.ticket = Some(ticket),
-            Err(failure) => cluster.fail(target, &failure, now),
-        }
-    }
-
-    fn introduced(&mut self, completion: Completion, cluster: &mut Cluster, now: Instant) {
-        self.introduction.ticket = None;
-        let problem = match completion.result.and_then(Answer::decode::<InitProducerIdRequest>) {
-            Ok(answer) if answer.error_code == 0 => {
-                self.identity = Some(Identity { id: answer.producer_id.0, epoch: answer.producer_epoch });
-                self.introduction = Introduction::default();
-                return;
-            }
-            Ok(answer) => describe(answer.error_code),
-            Err(failure) => failure.to_string(),
-        };
-        self.errors += 1;
-        self.introduction.failures += 1;
-        if self.introduction.failures == 1 {
-            log::warn!("Kafka gives no producer id, asking again: {problem}");
-        }
-        self.introduction.retry_at = Some(now + cluster.backoff(self.introduction.failures));
-    }
-
-    /// Sequence numbers begin anew: under the next epoch, or another id where there is none (KIP-360).
-    const fn bump_epoch(&mut self) {
-        self.identity = match self.identity {
-            Some(Identity { id, epoch }) if epoch < i16::MAX => Some(Identity { id, epoch: epoch + 1 }),
-            _ => None,
-        };
-    }
-
     // ---- batches ---------------------------------------------------------------------------------------------------
 
     /// Takes over partitions and leaders from metadata that is news.
@@ -284,7 +211,7 @@ impl Producer {
         self.revision = metadata.revision();
         for topic in &mut self.topics {
             let Some(known) = metadata.topic(&topic.name) else { continue };
-            topic.note(known.error_code);
+            topic.note(known.error_code, now);
             topic.id = known.id;
             // Partitions are added, never taken away.
             let count = topic.partitions.len().max(known.partitions.len());
@@ -412,36 +339,46 @@ impl Producer {
         code: Option<i16>,
         cluster: &mut Cluster,
     ) {
+        self.errors += u64::from(code.is_some());
+        if verdict == Verdict::TooLarge && self.split(ticket, topic, index) {
+            return;
+        }
         let Topic { name, partitions, .. } = &mut self.topics[topic];
         let partition = &mut partitions[index];
-        let is_news = partition.note(code);
-        self.errors += u64::from(code.is_some());
-        match code.filter(|_| is_news).map(describe) {
-            Some(error) if verdict == Verdict::Refused => {
-                log::error!(
-                    "partition {index} of topic {name}: {error}: the broker will never take these records, they are lost"
-                );
-            }
-            Some(error) => log::warn!("partition {index} of topic {name}: {error}, trying again"),
-            None => {}
+        partition.note(code, code.is_some_and(is_lasting));
+        if let Some(code) = code {
+            log::debug!("partition {index} of topic {name}: {}", describe(code));
         }
         let in_the_way = verdict == Verdict::Sequence && partition.is_first(ticket);
         if in_the_way || verdict == Verdict::Identity {
             partition.cut_off(ticket);
         }
-        let refused = if verdict == Verdict::Refused { partition.refused(ticket) } else { None };
+        let is_refused = matches!(verdict, Verdict::Refused | Verdict::TooLarge);
+        let refused = if is_refused { partition.refused(ticket, self.now) } else { None };
         partition.failed(ticket, self.now + cluster.backoff(partition.failures()));
         match verdict {
             Verdict::Refresh => cluster.refresh_metadata(self.now),
             Verdict::Identity => self.identity = None,
-            Verdict::Refused => self.bump_epoch(),
+            Verdict::Refused | Verdict::TooLarge => self.bump_epoch(),
             Verdict::Sequence if in_the_way => self.bump_epoch(),
             Verdict::Sequence | Verdict::Retry | Verdict::Acknowledged => {}
         }
-        if let Some(sealed) = refused {
+        if let Some((sealed, code)) = refused.zip(code) {
             self.refused += u64::from(sealed.records());
+            self.topics[topic].lose(sealed.records(), code, self.now);
             self.release(sealed);
         }
+    }
+
+    /// Splits a batch that is too large; false where it is a single record. Its halves take a header more than it did.
+    fn split(&mut self, ticket: Ticket, topic: usize, index: usize) -> bool {
+        let partition = &mut self.topics[topic].partitions[index];
+        let Some((whole, size)) = partition.split(ticket, self.settings.codec, &mut self.pool) else { return false };
+        log::debug!("partition {index} of topic {}: {} bytes are too much, split", self.topics[topic].name, whole.len());
+        self.bytes += size;
+        self.records += u64::from(whole.records());
+        self.release(whole);
+        true
     }
 
     /// A batch has left: its memory is used again.
@@ -463,14 +400,4 @@ fn error_code(answer: &ProduceResponse, topic: &Topic, index: usize) -> Option<i
         .find(|of| of.name.0.as_str() == topic.name || (of.name.is_empty() && of.topic_id == topic.id));
     let part = of?.partition_responses.iter().find(|part| usize::try_from(part.index) == Ok(index));
     part.map(|part| part.error_code)
-}
-
-fn describe(code: i16) -> String {
-    match code.err() {
-        Some(ResponseError::InvalidTimestamp) => "timestamps too far from the broker's clock; see the topic's \
-             message.timestamp.after.max.ms and message.timestamp.before.max.ms"
-            .into(),
-        Some(error) => format!("{error:?} ({code})"),
-        None => "no error".into(),
-    }
 }

@@ -6,6 +6,7 @@ use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{
     ApiVersionsResponse, HeartbeatRequest, HeartbeatResponse, SaslAuthenticateResponse, SaslHandshakeResponse,
 };
+use kafka_protocol::messages::{ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest};
 use kafka_protocol::protocol::{Encodable, decode_request_header_from_buffer};
 
 /// What the connection has to write, as frames: the request's header and its body.
@@ -124,6 +125,23 @@ fn a_request_that_is_not_answered_in_time_is_an_error() {
     assert_eq!(connection.deadline(), Some(now + Duration::from_secs(1)));
     assert_eq!(connection.poll(now + Duration::from_millis(999)), Ok(()));
     assert_eq!(connection.poll(now + Duration::from_secs(1)), Err(Failure::TimedOut(Api(HeartbeatRequest::KEY))));
+}
+
+#[test]
+fn an_answer_is_due_at_once_but_for_what_the_broker_may_let_wait() {
+    let now = crate::clock::now();
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let timeout = Settings::new(Vec::new()).request_timeout;
+    let mut connection = start(now, None);
+    assert_eq!((connection.due_since(), connection.heard_at()), (Some(now), now), "the handshake");
+    let header = requests(&mut connection).remove(0).0;
+    connection.received(&answer(&header, 3, &versions()), at(1)).unwrap();
+    assert_eq!((connection.due_since(), connection.heard_at()), (None, at(1)), "nothing is asked");
+    for (ticket, wait, due) in [(1, 20, 22), (2, 0, 2)] {
+        let deadline = at(2 + wait) + timeout;
+        connection.send(Ticket(ticket), &HeartbeatRequest::default(), 4, deadline).unwrap();
+        assert_eq!(connection.due_since(), Some(at(due)), "a wait of {wait} s");
+    }
 }
 
 #[test]

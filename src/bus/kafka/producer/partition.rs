@@ -11,10 +11,11 @@
 //! *cut off*: they are not in the log, and are sent under a new epoch, from 0 on (KIP-360). What lies before the cut keeps its
 //! number and goes first.
 
-use super::super::batch::{Record, Sealed, Stamp, Writer};
+use super::super::batch::{Record, Sealed, Stamp, Writer, advance};
 use super::super::connection::Ticket;
 use super::super::inflate::Codec;
 use super::super::pool::Pool;
+use super::topic::{Cause, LASTING};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -47,8 +48,18 @@ pub(super) struct Partition {
     recovering: bool,
     retry_at: Option<Instant>,
     failures: u32,
-    /// The error code that was logged last.
-    problem: Option<i16>,
+    /// Since when the oldest record, or those before it, have been waited for.
+    waiting_since: Option<Instant>,
+    /// What the broker said of the last batch, until it takes one.
+    problem: Option<Problem>,
+}
+
+/// What the broker has against a batch.
+#[derive(Clone, Copy, Debug)]
+struct Problem {
+    code: i16,
+    /// Time alone does not mend it.
+    is_lasting: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +74,7 @@ struct Batch {
 impl Partition {
     /// Takes a record if the open batch has room for it, or begins one.
     pub(super) fn append(&mut self, record: &Record<'_>, now: Instant, pool: &mut Pool) -> usize {
+        self.waiting_since.get_or_insert(now);
         let (writer, _) = self.open.get_or_insert_with(|| (Writer::new(pool.take()), now));
         let before = if writer.is_empty() { 0 } else { writer.len() };
         writer.append(record);
@@ -166,8 +178,15 @@ impl Partition {
         self.retry_at = None;
         self.problem = None;
         let taken = self.remove(ticket);
-        self.come_home();
+        self.get_on(now);
         taken
+    }
+
+    /// A batch has left: those in flight are counted, and the next is waited for.
+    fn get_on(&mut self, now: Instant) {
+        self.come_home();
+        let is_empty = self.open.is_none() && self.batches.is_empty();
+        self.waiting_since = Some(now).filter(|_| !is_empty);
     }
 
     /// It is to be sent again, not before `retry_at`.
@@ -197,12 +216,33 @@ impl Partition {
     }
 
     /// The broker will never take the batch; those behind it are cut off.
-    pub(super) fn refused(&mut self, ticket: Ticket) -> Option<Sealed> {
+    pub(super) fn refused(&mut self, ticket: Ticket, now: Instant) -> Option<Sealed> {
         self.cut_off(ticket);
         self.recovering = true;
         let taken = self.remove(ticket);
-        self.come_home();
+        self.get_on(now);
         taken
+    }
+
+    /// Puts two batches in the place of one that is too large, to be sent once all those in flight are home; those behind it
+    /// come back as out of order. Gives the one that was, and the size of the two. `None`: it is a single record.
+    pub(super) fn split(&mut self, ticket: Ticket, codec: Codec, pool: &mut Pool) -> Option<(Sealed, usize)> {
+        let index = self.position(ticket)?;
+        let halves = self.batches[index].sealed.split(codec, pool)?;
+        let size = halves.iter().map(Sealed::len).sum();
+        let whole = self.batches.remove(index)?;
+        self.batches.range_mut(index..).for_each(|batch| batch.ordinal += 1);
+        self.next_ordinal += 1;
+        for (n, mut sealed) in halves.into_iter().enumerate() {
+            if whole.cut_off {
+                sealed.unstamp();
+            }
+            let ordinal = whole.ordinal + n as u64;
+            self.batches.insert(index + n, Batch { sealed, ordinal, ticket: None, cut_off: false });
+        }
+        self.recovering = true;
+        self.come_home();
+        Some((whole.sealed, size))
     }
 
     fn remove(&mut self, ticket: Ticket) -> Option<Sealed> {
@@ -217,12 +257,30 @@ impl Partition {
         self.recovering &= in_flight > 0;
     }
 
-    /// Counts a failure, with its error code if it has one; true when that is news.
-    pub(super) fn note(&mut self, problem: Option<i16>) -> bool {
+    /// Counts a failure, with its error code if it has one.
+    pub(super) fn note(&mut self, code: Option<i16>, is_lasting: bool) {
         self.failures = self.failures.saturating_add(1);
-        let is_news = problem.is_some() && self.problem != problem;
-        self.problem = problem.or(self.problem);
-        is_news
+        self.problem = code.map(|code| Problem { code, is_lasting }).or(self.problem);
+    }
+
+    /// Why it gets on no further, if that is so. A broker that moves a partition, or has just started, refuses for a moment:
+    /// that is none. `connected_since` is when any broker was, and `leader_since` its leader.
+    pub(super) fn trouble(
+        &self,
+        now: Instant,
+        connected_since: Instant,
+        leader_since: impl FnOnce(i32) -> Option<Instant>,
+    ) -> Option<Cause> {
+        if let Some(Problem { code, is_lasting: true }) = self.problem {
+            return Some(Cause::Code(code));
+        }
+        let (since, cause) = match self.leader.map(|leader| (leader, leader_since(leader))) {
+            None => (connected_since, Some(Cause::Leaderless)),
+            Some((leader, None)) => (connected_since, Some(Cause::Away(leader))),
+            // One that says nothing is the cluster's matter.
+            Some((_, Some(since))) => (since, self.problem.map(|problem| Cause::Code(problem.code))),
+        };
+        cause.filter(|_| self.waiting_since.is_some_and(|waiting| waiting.max(since) + LASTING <= now))
     }
 
     /// Failures in a row.
@@ -234,9 +292,4 @@ impl Partition {
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at.filter(|_| !self.batches.is_empty())
     }
-}
-
-/// Sequence numbers go on from 0 after `i32::MAX`.
-const fn advance(sequence: i32, records: u32) -> i32 {
-    (sequence as u32).wrapping_add(records) as i32 & i32::MAX
 }

@@ -13,6 +13,8 @@ pub(super) enum Verdict {
     Sequence,
     /// The producer's identity is of no more use.
     Identity,
+    /// It is sent again in two halves, or can never be taken where it is a single record.
+    TooLarge,
     /// It can never be taken.
     Refused,
 }
@@ -31,12 +33,23 @@ impl Verdict {
             45 | 59 => Self::Sequence,
             // INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED
             47 | 49 | 90 => Self::Identity,
-            // MESSAGE_TOO_LARGE, INVALID_TOPIC_EXCEPTION, RECORD_LIST_TOO_LARGE, UNSUPPORTED_FOR_MESSAGE_FORMAT, POLICY_VIOLATION,
-            // UNSUPPORTED_COMPRESSION_TYPE, INVALID_RECORD
-            10 | 17 | 18 | 43 | 44 | 76 | 87 => Self::Refused,
+            // MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
+            10 | 18 => Self::TooLarge,
+            // INVALID_TOPIC_EXCEPTION, UNSUPPORTED_FOR_MESSAGE_FORMAT, POLICY_VIOLATION, UNSUPPORTED_COMPRESSION_TYPE,
+            // INVALID_RECORD
+            17 | 43 | 44 | 76 | 87 => Self::Refused,
             // REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, …; also what an operator can still mend, as authorization,
             // and INVALID_TIMESTAMP, which time mends when a simulated clock runs ahead.
             _ => Self::Retry,
         }
     }
+}
+
+/// Whether time alone does not mend what `code` says: an operator must, or the record is at fault. An error that the broker
+/// itself does not know (-1) may pass.
+pub(super) fn is_lasting(code: i16) -> bool {
+    use kafka_protocol::error::ResponseError;
+    let passes = |error: ResponseError| error.is_retriable() || error == ResponseError::UnknownServerError;
+    let is_known = ResponseError::try_from_code(code).is_some_and(|error| !passes(error));
+    is_known && matches!(Verdict::of(code), Verdict::Retry | Verdict::Refused | Verdict::TooLarge)
 }

@@ -1,0 +1,107 @@
+//! A topic that is written to, and what is wrong with it.
+
+use super::super::told::Told;
+use super::partition::Partition;
+use super::verdict::is_lasting;
+use kafka_protocol::error::{ParseResponseErrorCode as _, ResponseError};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// What time mends is no trouble before it has lasted so long: partitions find a new leader in a few seconds.
+pub(super) const LASTING: Duration = Duration::from_secs(10);
+
+/// Why records of a topic are not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The broker says so.
+    Code(i16),
+    /// A partition has no leader.
+    Leaderless,
+    /// The broker that leads a partition cannot be talked to, while others can.
+    Away(i32),
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::Code(code) => f.write_str(&describe(code)),
+            Self::Leaderless => f.write_str("a partition has no leader"),
+            Self::Away(broker) => write!(f, "broker {broker}, which leads a partition, is away"),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) id: Uuid,
+    pub(super) partitions: Vec<Partition>,
+    /// What metadata says is wrong, and since when.
+    problem: Option<(i16, Instant)>,
+    told: Told<Cause>,
+    /// Records refused for good since the trouble began.
+    lost: u64,
+}
+
+impl Topic {
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: name.into(), id: Uuid::nil(), partitions: Vec::new(), problem: None, told: Told::default(), lost: 0 }
+    }
+
+    /// Takes the error code of a metadata answer.
+    pub(super) fn note(&mut self, code: i16, now: Instant) {
+        let since = self.problem.filter(|(known, _)| *known == code).map_or(now, |(_, since)| since);
+        self.problem = Some((code, since)).filter(|_| code != 0);
+    }
+
+    /// The broker will never take so many records.
+    pub(super) fn lose(&mut self, records: u32, code: i16, now: Instant) {
+        self.lost += u64::from(records);
+        if self.told.begins(Cause::Code(code), now) {
+            let Self { name, lost, .. } = self;
+            log::error!("topic {name}: {}: the broker will never take such records; lost: {lost}", describe(code));
+        }
+    }
+
+    /// What is wrong, and how many records were lost by it; the log is told when it begins and when it is over.
+    pub(super) fn review(
+        &mut self,
+        now: Instant,
+        connected_since: Instant,
+        leader_since: impl Fn(i32) -> Option<Instant>,
+    ) -> Option<(Cause, u64)> {
+        let of_topic =
+            self.problem.filter(|(code, since)| is_lasting(*code) || (*since).max(connected_since) + LASTING <= now);
+        let mut partitions = self.partitions.iter();
+        let of_partition = || partitions.find_map(|partition| partition.trouble(now, connected_since, &leader_since));
+        let Some(cause) = of_topic.map(|(code, _)| Cause::Code(code)).or_else(of_partition) else {
+            self.recover(now);
+            return None;
+        };
+        // Who is away is said once for all topics.
+        if !matches!(cause, Cause::Away(_)) && self.told.begins(cause, now) {
+            log::warn!("topic {}: {cause}, trying again", self.name);
+        }
+        Some((cause, self.lost))
+    }
+
+    fn recover(&mut self, now: Instant) {
+        let Some(lasted) = self.told.ends(now) else { return };
+        let Self { name, lost, .. } = self;
+        let lost = std::mem::take(lost);
+        let lost = if lost > 0 { format!("; lost: {lost}") } else { String::new() };
+        log::info!("topic {name}: records are taken again after {:.1} s{lost}", lasted.as_secs_f64());
+    }
+}
+
+/// An error code for people.
+pub(super) fn describe(code: i16) -> String {
+    match code.err() {
+        Some(ResponseError::InvalidTimestamp) => "timestamps too far from the broker's clock; see the topic's \
+             message.timestamp.after.max.ms and message.timestamp.before.max.ms"
+            .into(),
+        Some(error) => format!("{error:?} ({code})"),
+        None => "no error".into(),
+    }
+}
