@@ -1,18 +1,16 @@
 //! Log lines to the terminal and to a file that is rotated by size: `2026-11-24T13:00:00Z [INFO] lot L-1 completed`.
-//!
-//! `rolling-file` rotates: `simulator.log.1` is the newest of the old files. `file-rotate` 0.8 was looked at first; it asserts that
-//! the old files are those it remembers, so that whoever tidies one up ends the program at the next rotation.
 
+mod rotated;
 mod stderr;
 
 use crate::config::Log;
 use crate::error::Exit;
 use clap::ValueEnum;
 use log::{LevelFilter, Metadata, Record};
-use rolling_file::{BasicRollingFileAppender, RollingConditionBasic};
+use rotated::RotatedFile;
 use simplelog::{ConfigBuilder, WriteLogger};
 use std::fs;
-use std::io::{self, LineWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -193,8 +191,7 @@ fn terminal(level: LevelFilter) -> Box<dyn log::Log> {
 
 fn file(path: &Path, config: &Log) -> io::Result<Box<dyn log::Log>> {
     let file = RotatedFile::open(path, config.file_max_bytes as u64, config.files_kept)?;
-    // A line is one write, done when the line is: nothing is lost when the process is killed.
-    Ok(WriteLogger::new(config.level, format(), LineWriter::new(file)))
+    Ok(WriteLogger::new(config.level, format(), file))
 }
 
 fn format() -> simplelog::Config {
@@ -204,41 +201,6 @@ fn format() -> simplelog::Config {
         // The libraries' own lines are for their developers, and some would show what is sent where.
         .add_filter_allow_str(env!("CARGO_CRATE_NAME"))
         .build()
-}
-
-/// A file that is moved out of the way when it is full.
-#[derive(Debug)]
-struct RotatedFile {
-    file: BasicRollingFileAppender,
-    len: u64,
-    len_max: u64,
-}
-
-impl RotatedFile {
-    /// Continues the file at `path`; beside it, `kept` full ones are kept.
-    fn open(path: &Path, len_max: u64, kept: usize) -> io::Result<Self> {
-        // The appender is not left to decide, because it prints when it fails to rotate, and printing to a closed terminal panics.
-        let never = RollingConditionBasic::new();
-        let file = BasicRollingFileAppender::new_with_buffer_capacity(path, never, kept, 0)?;
-        Ok(Self { file, len: fs::metadata(path)?.len(), len_max })
-    }
-}
-
-impl Write for RotatedFile {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.len >= self.len_max {
-            // Where it cannot be moved, it is written on and tried again when it has grown as much once more.
-            let _ = self.file.rollover();
-            self.len = 0;
-        }
-        let written = self.file.write(buf)?;
-        self.len += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,122 @@
+//! The log file, rotated by size.
+//!
+//! `rolling-file` rotates: `simulator.log.1` is the newest of the old files. `file-rotate` 0.8 was looked at first; it asserts that
+//! the old files are those it remembers, so that whoever tidies one up ends the program at the next rotation.
+
+use rolling_file::{BasicRollingFileAppender, RollingConditionBasic};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// A file of whole lines that is moved out of the way when it is full. Lines that a disk does not take are lost, and the next one
+/// that it takes stands behind their number.
+#[derive(Debug)]
+pub(super) struct RotatedFile {
+    path: PathBuf,
+    kept: usize,
+    /// None after a failure: it is opened anew, since the disk may have been exchanged.
+    file: Option<BasicRollingFileAppender>,
+    len: u64,
+    len_max: u64,
+    line: Vec<u8>,
+    lost: u64,
+}
+
+impl RotatedFile {
+    /// Continues the file at `path`; beside it, `kept` full ones are kept.
+    pub(super) fn open(path: &Path, len_max: u64, kept: usize) -> io::Result<Self> {
+        let mut file = Self { path: path.to_owned(), kept, file: None, len: 0, len_max, line: Vec::new(), lost: 0 };
+        file.opened()?;
+        Ok(file)
+    }
+
+    fn opened(&mut self) -> io::Result<&mut BasicRollingFileAppender> {
+        if self.file.is_none() {
+            // The appender is not left to decide, because it prints when it fails to rotate, and printing to a closed terminal
+            // panics.
+            let never = RollingConditionBasic::new();
+            let mut file = BasicRollingFileAppender::new_with_buffer_capacity(&self.path, never, self.kept, 0)?;
+            if ends_within_a_line(&self.path)? {
+                file.write_all(b"\n")?;
+            }
+            self.len = fs::metadata(&self.path)?.len();
+            self.file = Some(file);
+        }
+        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        let (len, len_max, lost) = (self.len, self.len_max, self.lost);
+        let file = self.opened()?;
+        let full = len >= len_max;
+        if full {
+            // Where it cannot be moved, it is written on and tried again when it has grown as much once more.
+            let _ = file.rollover();
+        }
+        if lost > 0 {
+            file.write_all(format!("({lost} lines are missing here)\n").as_bytes())?;
+        }
+        file.write_all(line)?;
+        self.lost = 0;
+        self.len = if full { 0 } else { self.len } + line.len() as u64;
+        Ok(())
+    }
+}
+
+impl Write for RotatedFile {
+    /// Collects a line, and writes it when it is whole: nothing is lost when the process is killed.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if self.line.ends_with(b"\n") {
+            let line = std::mem::take(&mut self.line);
+            if self.write_line(&line).is_err() {
+                self.file = None;
+                self.lost += 1;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether a full disk has cut the last line short.
+fn ends_within_a_line(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_a_disk_did_not_take_are_counted_and_the_others_are_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("simulator.log");
+        fs::write(&path, "a line cut sh").unwrap();
+        let mut file = RotatedFile::open(&path, 1_000, 1).unwrap();
+        let log = |file: &mut RotatedFile, text: &str| text.bytes().for_each(|byte| file.write_all(&[byte]).unwrap());
+        log(&mut file, "first\n");
+        // A folder in the place of the file: opening it for writing fails, as on a disk that has turned read-only.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        file.file = None;
+        log(&mut file, "lost\n");
+        log(&mut file, "lost as well\n");
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "a line cut sh").unwrap();
+        log(&mut file, "second\n");
+        log(&mut file, "third\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a line cut sh\n(2 lines are missing here)\nsecond\nthird\n");
+    }
+}
