@@ -47,7 +47,10 @@ kafka-down: ## stop it
 static: ## one static file of at most 5 MB for each of x86_64, aarch64 and armv7: target/TARGET/static/mokasim
 	deploy/static
 
-share: ## the man page and the completions of BINARY, in target/share
+target/release/mokasim:
+	$(MAKE) build
+
+share: $(BINARY) ## the man page and the completions of BINARY, in target/share
 	mkdir -p target/share
 	$(BINARY) man > target/share/mokasim.1
 	for shell in bash zsh fish; do $(BINARY) completions $$shell > target/share/mokasim.$$shell || exit; done

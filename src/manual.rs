@@ -15,19 +15,26 @@ const FILES: [(&str, &str); 6] = [
     ("config.toml", "the configuration, where --config and CONFIG_PATH name no other"),
     ("data/TOPIC.jsonl", "the spool: one record a line; data/TOPIC.NNNNNN.jsonl are rolled files, older ones first"),
     ("data/coffeemek.orders.new_lots.jsonl", "orders for a factory on the spool, appended a line each"),
-    ("data/.position", "how far the orders file was read"),
+    ("data/.position", "how far the orders file was read; data/.position.new while it is written"),
     ("data/.lock", "held by the instance that runs on the folder"),
     ("simulator.log", "the log; simulator.log.1 and so on are older ones"),
 ];
 
 /// Variables that are the surroundings' own and no settings.
-const SURROUNDINGS: [(&str, &str); 5] = [
+const SURROUNDINGS: [(&str, &str); 6] = [
     (
-        "NOTIFY_SOCKET, WATCHDOG_USEC",
+        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
         "set by systemd: it is told when the factory is ready, that it ticks, and that it leaves",
     ),
     ("JOURNAL_STREAM", "set by systemd: where it names standard error, the log goes to the journal"),
-    ("NO_COLOR, TERM", "no colours on the terminal where NO_COLOR is set or TERM is dumb"),
+    (
+        "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
+        "proxy on the way to the external API, and for which hosts there is none; lower case is read too",
+    ),
+    (
+        "NO_COLOR, TERM, CLICOLOR, CLICOLOR_FORCE",
+        "no colours in --help and in errors where NO_COLOR is set, TERM is dumb or CLICOLOR is 0; always with CLICOLOR_FORCE",
+    ),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "certificates to trust instead of the system's"),
     ("COLUMNS", "the width of --help"),
 ];
@@ -78,14 +85,21 @@ fn commands(command: &Command) -> Roff {
     page
 }
 
+/// `-h, --help`, `--config FILE`, `--demo [RATE]`, or the name of a value that stands alone.
 fn heading(arg: &Arg) -> Vec<clap_mangen::roff::Inline> {
     let mut heading = Vec::new();
+    if let Some(short) = arg.get_short() {
+        heading.extend([bold(format!("-{short}")), roman(", ")]);
+    }
     if let Some(long) = arg.get_long() {
         heading.push(bold(format!("--{long}")));
     }
     if arg.get_action().takes_values() {
         let names: Vec<_> = arg.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect();
-        heading.extend([roman(" "), italic(names.join(" "))]);
+        let optional = arg.get_num_args().is_some_and(|count| count.min_values() == 0);
+        let (open, close) = if optional { ("[", "]") } else { ("", "") };
+        let space = if arg.is_positional() { "" } else { " " };
+        heading.extend([roman(format!("{space}{open}")), italic(names.join(" ")), roman(close)]);
     }
     heading
 }

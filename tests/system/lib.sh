@@ -11,7 +11,7 @@ clean_up() {
     local status=$? pid
     for pid in ${STARTED[@]+"${STARTED[@]}"}; do kill -KILL "$pid" 2>/dev/null || true; done
     if declare -F undo >/dev/null; then undo || true; fi
-    mountpoint -q "$WORK/disk" && umount "$WORK/disk"
+    while mountpoint -q "$WORK/disk"; do umount --lazy "$WORK/disk"; done
     rm -rf "$WORK"
     exit "$status"
 }

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Prometheus accepts the alerts and what /metrics says; the dashboard is JSON, compose.yaml YAML.
+# Prometheus accepts the alerts and what /metrics says; the dashboard is JSON.
 source "$(dirname "$0")/lib.sh"
 
 promtool check rules "$ROOT/deploy/prometheus-alerts.yml" >"$WORK/rules" 2>&1 || fail "$(cat "$WORK/rules")"
+sed 's/mokasim_connected == 0/mokasim_connected === 0/' "$ROOT/deploy/prometheus-alerts.yml" >"$WORK/wrong.yml"
+! promtool check rules "$WORK/wrong.yml" >/dev/null 2>&1 || fail "a wrong expression passes"
 python3 -m json.tool "$ROOT/deploy/grafana-dashboard.json" >/dev/null || fail "the dashboard is no JSON"
 cd "$WORK"
 port=$(free_port)
