@@ -11,11 +11,12 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 use std::io::{self, Write};
 
 /// Files that the program reads or writes.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("config.toml", "the configuration, where --config and CONFIG_PATH name no other"),
     ("data/TOPIC.jsonl", "the spool: one record a line; data/TOPIC.NNNNNN.jsonl are rolled files, older ones first"),
     ("data/coffeemek.orders.new_lots.jsonl", "orders for a factory on the spool, appended a line each"),
     ("data/.position", "how far the orders file was read; data/.position.new while it is written"),
+    ("data/.member", "under which id this instance last joined its consumer group; data/.member.new while it is written"),
     ("data/.lock", "held by the instance that runs on the folder"),
     ("simulator.log", "the log; simulator.log.1 and so on are older ones"),
 ];

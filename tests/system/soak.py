@@ -30,6 +30,8 @@ TELEMETRY = [f"coffeemek.telemetry.{stage}" for stage in STAGES]
 # What happens to a lot, once each and in this order; blocks of its machines may stand in between.
 HISTORY = ["lot.received", *(f"{stage}.{what}" for stage in STAGES for what in ("started", "completed")), "lot.completed"]
 BAD = ['{"codice_lotto": 7}', "no JSON", '{"codice_lotto":"X","quantita":0}', "[" * 1000]
+# By what their slowest stage, the assembly, can make: a lot an hour in Italia and two elsewhere. An hour is 6 s here.
+SITES, LOTS_A_TIME, ORDERS_EVERY_S = ["Italia", "Brasile", "Brasile", "Vietnam", "Vietnam"], 2, 5
 SLOW_CLIENTS = 8
 SPEED = 600
 # The broker is away at first within the minute in which memory may grow; every other time telemetry has to be dropped.
@@ -129,10 +131,10 @@ class Orders:
 
     def send(self):
         lines = []
-        for _ in range(4):
+        for _ in range(LOTS_A_TIME):
             code = f"SOAK-{len(self.sent)}"
             self.sent.add(code)
-            site, priority = self.draw.choice(["Italia", "Brasile", "Vietnam"]), self.draw.choice(["alta", "normale", "bassa"])
+            site, priority = self.draw.choice(SITES), self.draw.choice(["alta", "normale", "bassa"])
             order = {"codice_lotto": code, "cliente": "Bar", "quantita": 10, "location": site, "priorita": priority}
             lines.append({"key": code, "value": json.dumps(order)})
         for bad in self.draw.sample(BAD, 2):
@@ -150,7 +152,7 @@ def soak(factory, seconds, orders, name):
     away_at = AWAY_AT_S
     while (now := time.monotonic() - began) < seconds:
         if now >= orders_at:
-            orders_at = now + 5
+            orders_at = now + ORDERS_EVERY_S
             orders.send()
             # Whoever is slow is cut off in the end, and comes again.
             for index, client in enumerate(slow):
