@@ -1,7 +1,7 @@
 //! Static members against the scripted broker: who may have a name, and what becomes of the other.
 
 use crate::consuming::{GROUP, Reading, TOPIC, add_order, consumer, with_orders};
-use crate::scripted::{Act, Broker, Script};
+use crate::scripted::{Act, Broker, Script, heard};
 use kafka_protocol::messages::ApiKey::*;
 use mokasim::bus::kafka::group::{GroupSettings, Trouble};
 use std::time::Duration;
@@ -154,4 +154,17 @@ fn a_join_whose_answer_was_lost_costs_no_session() {
     reading.until("read", |reading| reading.seen.len() == values.len());
     assert!(reading.sim.elapsed() < Duration::from_secs(2), "{:?}", reading.sim.elapsed());
     reading.read_and_close(&values);
+}
+
+#[test]
+fn a_group_that_may_not_be_looked_up_is_told_once_until_it_may() {
+    heard::listen();
+    let (broker, values) = with_orders(4);
+    let mut reading = Reading::new(broker.script(&[(); 5].map(|()| (FindCoordinator, Act::Fail(30)))), 1);
+    reading.until("refused", |reading| reading.consumer.group().told_trouble().is_some());
+    reading.until("read", |reading| reading.seen.len() == values.len());
+    let (errors, trouble) = (reading.consumer.group().errors(), reading.consumer.group().trouble());
+    assert_eq!((errors, trouble), (5, None));
+    let lines: Vec<_> = heard::lines().into_iter().filter(|line| line.contains("consumer group")).collect();
+    assert!(lines.len() == 2 && lines[0].contains("GroupAuthorizationFailed") && lines[1].contains("goes on"), "{lines:#?}");
 }

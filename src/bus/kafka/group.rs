@@ -29,12 +29,13 @@ pub use trouble::Trouble;
 use super::backoff::Backoff;
 use super::cluster::Cluster;
 use super::connection::Ticket;
+use super::error::Api;
 use super::link::{Lane, Target};
 use super::metadata::Metadata;
 use super::settings::Settings;
 use classic::Classic;
-use kafka_protocol::messages::ConsumerGroupHeartbeatRequest;
-use kafka_protocol::protocol::{StrBytes, VersionRange};
+use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, FindCoordinatorRequest};
+use kafka_protocol::protocol::{Request as _, StrBytes, VersionRange};
 use modern::Modern;
 use offsets::Offsets;
 use std::time::Instant;
@@ -97,6 +98,7 @@ enum Ask {
     Commit,
 }
 
+const FIND_COORDINATOR: Api = Api(FindCoordinatorRequest::KEY);
 /// The first version of ConsumerGroupHeartbeat that is no preview: Kafka 4.0.
 const MODERN_VERSION: i16 = 1;
 impl Group {
@@ -246,8 +248,15 @@ impl Group {
         }
         let Some(broker) = cluster.coordinator(&self.settings.group_id) else {
             // Without a coordinator there is nothing to commit to or to leave.
+            if let Some(error) = cluster.take_coordinator_refusal() {
+                self.troubles.begin(Trouble::Refused { api: FIND_COORDINATOR, error }, now);
+                self.errors += 1;
+            }
             return;
         };
+        if matches!(self.troubles.present(), Some(Trouble::Refused { api: FIND_COORDINATOR, .. })) {
+            self.troubles.end(FIND_COORDINATOR);
+        }
         let target = Target { broker, lane: Lane::Group };
         if matches!(self.member, Member::Undecided) {
             let Some(versions) = cluster.ready(target) else { return };

@@ -3,6 +3,7 @@
 use super::super::connection::{Answer, Ticket};
 use super::super::settings::Endpoint;
 use super::{Cluster, Completion, Owner};
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 use std::time::Instant;
@@ -15,6 +16,8 @@ pub(super) struct Coordinator {
     pub(super) in_flight: Option<Ticket>,
     pub(super) at: Option<Instant>,
     failures: u32,
+    /// What the last look-up was refused with, until somebody has asked.
+    refusal: Option<ResponseError>,
 }
 
 impl Cluster {
@@ -24,6 +27,11 @@ impl Cluster {
             self.coordinator = Coordinator { group: Some(StrBytes::from_string(group.into())), ..Coordinator::default() };
         }
         self.coordinator.broker
+    }
+
+    /// What a look-up of the coordinator was refused with, told once for each.
+    pub const fn take_coordinator_refusal(&mut self) -> Option<ResponseError> {
+        self.coordinator.refusal.take()
     }
 
     /// The coordinator has moved or is away: it is looked for again.
@@ -55,7 +63,7 @@ impl Cluster {
         self.coordinator.in_flight = None;
         let answer = completion.result.and_then(Answer::decode::<FindCoordinatorRequest>);
         match answer.map(|answer| found_coordinator(&answer)) {
-            Ok(Some((broker, endpoint))) => {
+            Ok(Ok((broker, endpoint))) => {
                 self.coordinator.broker = Some(broker);
                 self.coordinator.failures = 0;
                 if self.metadata.broker(broker) != Some(&endpoint) {
@@ -63,7 +71,7 @@ impl Cluster {
                 }
                 return;
             }
-            Ok(None) => {}
+            Ok(Err(error)) => self.coordinator.refusal = Some(error),
             Err(failure) => self.fail_if_garbled(completion.target, &failure, now),
         }
         self.coordinator.failures = self.coordinator.failures.saturating_add(1);
@@ -71,12 +79,15 @@ impl Cluster {
     }
 }
 
-/// The coordinator, where the answer names one.
-fn found_coordinator(answer: &FindCoordinatorResponse) -> Option<(i32, Endpoint)> {
+/// The coordinator, or why the answer names none.
+fn found_coordinator(answer: &FindCoordinatorResponse) -> Result<(i32, Endpoint), ResponseError> {
     let (code, id, host, port) = match answer.coordinators.first() {
         Some(first) => (first.error_code, first.node_id.0, &first.host, first.port),
         None => (answer.error_code, answer.node_id.0, &answer.host, answer.port),
     };
-    let endpoint = Endpoint { host: host.to_string(), port: port.try_into().ok()? };
-    (code == 0 && id >= 0).then_some((id, endpoint))
+    match (ResponseError::try_from_code(code), u16::try_from(port)) {
+        (Some(error), _) => Err(error),
+        (None, Ok(port)) if id >= 0 => Ok((id, Endpoint { host: host.to_string(), port })),
+        (None, _) => Err(ResponseError::CoordinatorNotAvailable),
+    }
 }
