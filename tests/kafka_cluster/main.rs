@@ -14,7 +14,8 @@ mod wire_check;
 #[expect(dead_code, reason = "some of it is for one broker and the classic client")]
 mod world;
 
+// First by its name, so that it is started first: it alone runs beside the others, which wait for the one cluster.
+mod clock_ticks;
 mod faults;
 mod groups;
 mod three;
-mod ticks;
