@@ -84,6 +84,9 @@ class Factory:
             f'[kafka]\ngroup_instance_id = "soak"\nbuffer_bytes = {BUFFER_BYTES}\n'
             # An idle machine sends too: so its last number tells how many records there were.
             "[simulation]\nidle_telemetry = true\n"
+            # Tables are made at the start, and the system gives their pages when they are first written to. Small ones, so that this is
+            # over soon: what grows after it would be a leak.
+            "[capacity]\nlots = 1000\nremembered_codes = 1000\n"
         )
         self.log = open(Path(folder, "log"), "w+")
         arguments = [Path(binary).resolve(), "run", "--config", config, "--speed", str(SPEED), "--log-target", "terminal", *target]
@@ -247,7 +250,7 @@ def judge(factory, orders, outages, ticks_beside, read):
         f"{samples[-1][0]:.0f} s, the broker away {outages} times: {len(orders.sent)} lots with a whole history each, {orders.bad} bad orders; "
         f"{read.records} records read back, {dropped} dropped and counted; {late:.0f} of {ticks:.0f} ticks over 50 ms late "
         f"(control: {late_beside:.0f} of {ticks_beside[TICKS]:.0f}; {'real-time' if factory.real_time else 'no'} priority); "
-        f"memory {resident} then at most {resident_after} KiB; threads {sorted(threads)}; "
+        f"memory {resident} KiB at most in the first minute, {resident_after} after it, {samples[-1][1]} at last; threads {sorted(threads)}; "
         f"descriptors {samples[0][3]} at first, {samples[-1][3]} at last, {low} to {high}"
     )
     if problems:
