@@ -294,9 +294,9 @@ pub(super) fn lock(dir: &Path) -> Result<File, SpoolError> {
 }
 
 fn load_position(path: &Path) -> Result<Mark, SpoolError> {
-    let text = match fs::read_to_string(path) {
+    let text = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Mark::default()),
-        text => text.map_err(SpoolError::at(path))?,
+        bytes => String::from_utf8_lossy(&bytes.map_err(SpoolError::at(path))?).into_owned(),
     };
     let parse = |text: &str| {
         let mut fields = text.split_ascii_whitespace();

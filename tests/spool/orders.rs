@@ -203,7 +203,8 @@ fn what_a_replaced_orders_file_still_held_is_read_first() {
 
 #[test]
 fn a_position_that_cannot_be_read_loses_nothing() {
-    for garbage in ["", "twelve", "0 7", "0 7 zz", "0 99999999999999999999 0", "0 999999 00000000"] {
+    let texts = ["", "twelve", "0 7", "0 7 zz", "0 99999999999999999999 0", "0 999999 00000000"].map(str::as_bytes);
+    for garbage in texts.into_iter().chain([&b"\xff\xfe\x00"[..]]) {
         let mut folder = Folder::roomy();
         folder.append("orders", "first1\nfirst2\n");
         assert_eq!(folder.orders().len(), 2);
