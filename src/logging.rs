@@ -6,9 +6,10 @@ mod stderr;
 use crate::config::Log;
 use crate::error::Exit;
 use clap::ValueEnum;
-use log::{LevelFilter, Metadata, Record};
+use log::{Level, LevelFilter, Metadata, Record};
 use rotated::RotatedFile;
 use simplelog::{ConfigBuilder, WriteLogger};
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -33,6 +34,15 @@ pub enum Target {
 
 /// The variable by which systemd says which stream is the journal's: `DEVICE:INODE`, see `systemd.exec(5)`.
 const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
+
+/// The log's own name for lines that somebody asked for.
+const ANSWER: &str = concat!(env!("CARGO_CRATE_NAME"), "::answer");
+
+/// Logs a line that somebody asked for: at INFO, or at the level of the outlet that would not take it.
+pub(crate) fn answer(line: fmt::Arguments<'_>) {
+    // Whatever the levels are, this one passes.
+    log::error!(target: ANSWER, "{line}");
+}
 
 /// Logging cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -119,8 +129,14 @@ impl log::Log for Outlets {
     }
 
     fn log(&self, record: &Record<'_>) {
-        for (_, outlet) in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            outlet.log(record);
+        for (level, outlet) in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            match level.to_level() {
+                Some(level) if record.target() == ANSWER => {
+                    let level = level.min(Level::Info);
+                    outlet.log(&Record::builder().args(*record.args()).level(level).target(ANSWER).build());
+                }
+                _ => outlet.log(record),
+            }
         }
     }
 
@@ -169,10 +185,10 @@ impl<W: Write + Send> log::Log for Journal<W> {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let priority = match record.level() {
-                log::Level::Error => 3,
-                log::Level::Warn => 4,
-                log::Level::Info => 6,
-                log::Level::Debug | log::Level::Trace => 7,
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug | Level::Trace => 7,
             };
             let lines: String = record.args().to_string().lines().map(|line| format!("<{priority}>{line}\n")).collect();
             // Nobody is left to tell when the journal is gone.
@@ -206,7 +222,6 @@ fn format() -> simplelog::Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use log::Level;
     use std::sync::Mutex;
 
     const TARGET: &str = "mokasim::run";

@@ -103,6 +103,25 @@ fn a_dump_of_the_state_goes_to_the_log() {
 }
 
 #[test]
+fn a_dump_that_was_asked_for_is_written_at_every_level() {
+    for level in ["error", "warn", "debug"] {
+        let place = Place::with_config(QUICK);
+        let mut factory = place.launch(&["run", "--log-level", level, "--tick", "10"]);
+        // It listens for signals before it makes its folder.
+        wait_for("the folder", || place.path("data/.lock").exists());
+        factory.signal("USR1");
+        wait_to_say(&factory, "state: linea_test-Vietnam: ");
+        factory.signal("TERM");
+        assert!(factory.wait().success());
+        let expected = if level == "debug" { "INFO" } else { &level.to_uppercase() };
+        for text in [factory.said(), fs::read_to_string(place.path("simulator.log")).unwrap()] {
+            let state: Vec<_> = text.lines().filter(|line| line.contains("state: ")).collect();
+            assert!(state.len() > 10 && state.iter().all(|line| line.contains(&format!("[{expected}]"))), "{text}");
+        }
+    }
+}
+
+#[test]
 fn the_journal_gets_levels_and_no_second_timestamp() {
     let place = Place::with_config(QUICK);
     place.append("data.orders", "{\"codice_lotto\":\"bad\"}\n");

@@ -3,8 +3,8 @@
 use super::Live;
 use super::story::StatusLine;
 use crate::factory::MachineState;
+use crate::logging::answer;
 use crate::wire::Utc;
-use log::info;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -14,9 +14,14 @@ impl Live {
         let bus = self.bus.status();
         let (at, counts, orders) = (self.production.at(), self.production.counts(), self.production.order_counts());
         let uptime_s = now.saturating_duration_since(self.origin).as_secs();
-        info!("state: run {}, seed {}, up {uptime_s} s, simulated {}", self.identity.run_id, self.identity.seed, Utc(at));
-        info!("state: {}", StatusLine { at, counts, orders, bus: &bus });
-        info!(
+        answer(format_args!(
+            "state: run {}, seed {}, up {uptime_s} s, simulated {}",
+            self.identity.run_id,
+            self.identity.seed,
+            Utc(at)
+        ));
+        answer(format_args!("state: {}", StatusLine { at, counts, orders, bus: &bus }));
+        answer(format_args!(
             "state: bus {}: connected {}, {} bytes waiting, lag {}, {} errors, {} orders skipped, intake paused {}",
             self.identity.kafka_broker,
             bus.connected,
@@ -25,16 +30,18 @@ impl Live {
             bus.errors,
             orders.skipped,
             self.intake_paused,
-        );
+        ));
         if let Some(api) = self.api.as_ref().map(crate::api::ApiSender::counts) {
             let (sent, failed, dropped, queued) = (api.sent, api.failed, api.dropped, api.queued);
-            info!("state: external API: {sent} records sent, {failed} failed, {dropped} dropped, {queued} waiting");
+            answer(format_args!(
+                "state: external API: {sent} records sent, {failed} failed, {dropped} dropped, {queued} waiting"
+            ));
         }
         let lateness = self.ticker.lateness();
         let late: Vec<_> = lateness.cumulative().map(|(bound_us, ticks)| (bound_us, lateness.ticks() - ticks)).collect();
         let late = late.iter().filter(|(bound_us, later)| *later > 0 && *bound_us >= 1_000);
         let late: Vec<_> = late.map(|(bound_us, later)| format!(", {later} over {} ms", bound_us / 1_000)).collect();
-        info!("state: {} ticks{}", lateness.ticks(), late.concat());
+        answer(format_args!("state: {} ticks{}", lateness.ticks(), late.concat()));
         self.dump_machines();
     }
 
@@ -51,7 +58,7 @@ impl Live {
         }
         for ((site, stage), [idle, busy, blocked]) in groups {
             let (kind, site) = (&plan.stage(stage).machine, &plan.site(site).name);
-            info!("state: {kind}-{site}: {idle} idle, {busy} busy, {blocked} blocked");
+            answer(format_args!("state: {kind}-{site}: {idle} idle, {busy} busy, {blocked} blocked"));
         }
     }
 }

@@ -14,7 +14,7 @@ pub const SIGNALS: [(&str, &str); 3] = [
         "open the log file anew, and read the configuration again for the keys that can change in flight; any other key that \
          has changed is named in the log and stays as it was",
     ),
-    ("SIGUSR1", "write to the log how everything stands"),
+    ("SIGUSR1", "write to the log how everything stands, whatever its level but off"),
 ];
 
 /// The wish to leave.
