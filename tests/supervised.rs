@@ -10,7 +10,6 @@ use program::{Place, QUICK, Running, wait_for};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
 use std::time::Duration;
 
 /// The messages of systemd's notify protocol, until one is `last`.
@@ -30,27 +29,24 @@ fn a_service_manager_hears_that_it_is_ready_that_it_ticks_and_that_it_leaves() {
     let socket = UnixDatagram::bind(place.path("notify")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut command = place.command(&["run", "--tick", "10"]);
-    command.env("NOTIFY_SOCKET", place.path("notify")).env("WATCHDOG_USEC", "200000").stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
+    command.env("NOTIFY_SOCKET", place.path("notify")).env("WATCHDOG_USEC", "200000");
+    let mut factory = place.launch_command(command);
     assert_eq!(notified(&socket, "READY=1"), ["READY=1"]);
     for _ in 0..3 {
         assert_eq!(notified(&socket, "WATCHDOG=1"), ["WATCHDOG=1"]);
     }
     // A process that is stopped as a hung one would be feeds no watchdog.
-    let signal = |name: &str| {
-        assert!(std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
-    };
-    signal("-STOP");
+    factory.signal("STOP");
     socket.set_read_timeout(Some(Duration::from_millis(600))).unwrap();
     let mut datagram = [0; 64];
     let fed_meanwhile = (0..20).take_while(|_| socket.recv(&mut datagram).is_ok()).count();
     assert!(fed_meanwhile < 10, "a stopped process fed the watchdog");
-    signal("-CONT");
+    factory.signal("CONT");
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     notified(&socket, "WATCHDOG=1");
-    signal("-TERM");
+    factory.signal("TERM");
     notified(&socket, "STOPPING=1");
-    assert!(child.wait().unwrap().success());
+    assert!(factory.wait().success());
 }
 
 fn wait_to_say(factory: &Running, text: &str) {

@@ -102,7 +102,8 @@ impl Place {
         self.launch_command(self.command(args))
     }
 
-    fn launch_command(&self, mut command: Command) -> Running {
+    /// The same, of a command that was changed.
+    pub(crate) fn launch_command(&self, mut command: Command) -> Running {
         let stderr = self.path(&format!("stderr.{}", fs::read_dir(self.0.path()).unwrap().count()));
         let child = command.stdout(Stdio::null()).stderr(fs::File::create(&stderr).unwrap()).spawn().unwrap();
         Running { child, stderr }
