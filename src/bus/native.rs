@@ -20,6 +20,7 @@ use super::topics;
 use super::{Bus, Full, Incoming, Position, Severity, Status, Taken, Trouble};
 use crate::config::{Compression, Kafka};
 use crate::wire::{Class, Record};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The most memory that batches take; the rest of `buffer_bytes` is the outbox's.
@@ -172,7 +173,8 @@ impl Bus for Native {
 
     fn status(&self) -> Status {
         let consumer = self.consumer.as_ref().and_then(|consumer| trouble(consumer.group()));
-        let producer = self.client.cluster.trouble().into_iter().chain(self.producer.trouble()).cloned();
+        let degraded = |reason: &Arc<str>| Trouble { severity: Severity::Degraded, reason: Arc::clone(reason) };
+        let producer = self.client.cluster.trouble().into_iter().chain(self.producer.trouble()).map(degraded);
         let consumer_errors = |consumer: &Consumer| consumer.group().errors() + consumer.fetch_counts().errors;
         Status {
             connected: self.client.cluster.is_connected(),

@@ -56,7 +56,7 @@ impl Writing {
     /// What the health page would say.
     fn reason(&self) -> Option<String> {
         let trouble = self.sim.cluster.trouble().or(self.producer.trouble());
-        trouble.map(|trouble| trouble.reason.to_string())
+        trouble.map(ToString::to_string)
     }
 
     /// Pushes `count` records, a few each turn, and waits for the end of each.

@@ -1,6 +1,6 @@
 //! What people are told of a trouble: in the log when it begins and when it is over, and on the health page while it lasts.
 
-use crate::bus::{Severity, Trouble};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The time in which one thing's troubles may begin so often in the log; more is noise, whatever a broker does.
@@ -76,7 +76,7 @@ impl<K: PartialEq> Told<K> {
 #[derive(Debug)]
 pub struct Shown<C> {
     cause: Option<C>,
-    trouble: Option<Trouble>,
+    trouble: Option<Arc<str>>,
 }
 
 impl<C> Default for Shown<C> {
@@ -86,18 +86,17 @@ impl<C> Default for Shown<C> {
 }
 
 impl<C: PartialEq> Shown<C> {
-    /// Shows the cause, if there is one, as degraded.
+    /// Shows the cause, if there is one.
     pub fn show(&mut self, cause: Option<C>, reason: impl FnOnce(&C) -> String) {
         if self.cause != cause {
-            let degraded = |cause| Trouble { severity: Severity::Degraded, reason: reason(cause).into() };
-            self.trouble = cause.as_ref().map(degraded);
+            self.trouble = cause.as_ref().map(|cause| reason(cause).into());
             self.cause = cause;
         }
     }
 
     /// What is shown.
     #[must_use]
-    pub const fn trouble(&self) -> Option<&Trouble> {
+    pub const fn trouble(&self) -> Option<&Arc<str>> {
         self.trouble.as_ref()
     }
 }

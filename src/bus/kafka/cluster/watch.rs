@@ -5,8 +5,8 @@ use super::super::link::{Lane, Link, Target};
 use super::super::settings::Endpoint;
 use super::super::told::{Shown, Told};
 use super::Cluster;
-use crate::bus::Trouble;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A broker that owes an answer and says nothing at all is told of after so long: well before its connection is given up for that,
@@ -83,7 +83,7 @@ impl Watch {
 impl Cluster {
     /// What is wrong with the connection to the cluster, if something is.
     #[must_use]
-    pub const fn trouble(&self) -> Option<&Trouble> {
+    pub const fn trouble(&self) -> Option<&Arc<str>> {
         self.watch.shown.trouble()
     }
 

@@ -4,7 +4,7 @@ use super::super::cluster::Cluster;
 use super::Producer;
 use super::topic::{Cause, LASTING, describe};
 use super::verdict::is_lasting;
-use crate::bus::Trouble;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What the health page is told.
@@ -19,7 +19,7 @@ pub(super) enum Concern {
 impl Producer {
     /// Why records are not taken, if some are not.
     #[must_use]
-    pub const fn trouble(&self) -> Option<&Trouble> {
+    pub const fn trouble(&self) -> Option<&Arc<str>> {
         self.shown.trouble()
     }
 
