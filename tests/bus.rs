@@ -203,7 +203,7 @@ fn a_faulty_bus_repeats_and_holds_back_but_loses_nothing() {
             }
         }
         let expected: Vec<_> =
-            (0..200).map(|n| (Position { partition: 0, offset: n }, n.to_string().into_bytes())).collect();
+            (0..200).map(|n| (Position { partition: 0, incarnation: 0, offset: n }, n.to_string().into_bytes())).collect();
         assert_eq!(orders, expected);
         let seqs: Vec<_> = arrived.iter().map(|record| record.timestamp.0 + 5).collect();
         assert_eq!(seqs, (0..400).collect::<Vec<_>>());

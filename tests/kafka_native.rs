@@ -98,8 +98,12 @@ impl Instance {
         let now = clock::now();
         self.client.receive(now);
         let seen = &mut self.seen;
-        self.consumer.poll(now, &mut self.client.cluster, 100, &mut |partition, record| {
-            seen.push((partition, record.offset, String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned()));
+        self.consumer.poll(now, &mut self.client.cluster, 100, &mut |position, record| {
+            seen.push((
+                position.partition,
+                position.offset,
+                String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned(),
+            ));
             Verdict::Done
         });
         self.client.send(now);

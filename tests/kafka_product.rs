@@ -8,6 +8,8 @@ mod broker;
 mod old;
 #[path = "common/program.rs"]
 mod program;
+#[path = "kafka_product/recreated.rs"]
+mod recreated;
 #[path = "kafka_product/security.rs"]
 mod security;
 #[path = "kafka_product/sites.rs"]

@@ -10,4 +10,6 @@ mod creating;
 mod membership;
 #[path = "scripted/producing.rs"]
 mod producing;
+#[path = "scripted/recreating.rs"]
+mod recreating;
 mod scripted;

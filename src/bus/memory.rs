@@ -71,7 +71,7 @@ impl Bus for Memory {
         }
         for _ in 0..orders_max {
             let Some(payload) = self.orders.front() else { break };
-            let position = Position { partition: 0, offset: self.offset };
+            let position = Position { partition: 0, incarnation: 0, offset: self.offset };
             if orders(Incoming { position, payload }) == Taken::Later {
                 break;
             }

@@ -24,6 +24,9 @@ use std::time::Instant;
 pub struct Position {
     /// Partition of the orders topic; for a file, how often it was replaced by another.
     pub partition: i32,
+    /// How often the partition's offsets have begun anew while this process ran: its topic was deleted and created again. 0 for a
+    /// file.
+    pub incarnation: u32,
     /// Offset in it; for a file the byte offset of the line.
     pub offset: i64,
 }

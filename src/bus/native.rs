@@ -17,7 +17,7 @@ use super::kafka::settings::Settings;
 use super::member::MemberFile;
 use super::outbox::Outbox;
 use super::topics;
-use super::{Bus, Full, Incoming, Position, Severity, Status, Taken, Trouble};
+use super::{Bus, Full, Incoming, Severity, Status, Taken, Trouble};
 use crate::config::{Compression, Kafka};
 use crate::wire::{Class, Record};
 use std::sync::Arc;
@@ -141,8 +141,7 @@ impl Bus for Native {
         self.client.receive(now);
         self.create_topics(now);
         if let Some(consumer) = self.consumer.as_mut().filter(|_| self.creation.is_none()) {
-            consumer.poll(now, &mut self.client.cluster, orders_max, &mut |partition, record| {
-                let position = Position { partition, offset: record.offset };
+            consumer.poll(now, &mut self.client.cluster, orders_max, &mut |position, record| {
                 // A tombstone says nothing: it is an order without a text, and will be rejected as such.
                 match orders(Incoming { position, payload: record.value.unwrap_or_default() }) {
                     Taken::Done => Verdict::Done,

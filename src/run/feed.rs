@@ -34,7 +34,7 @@ pub(super) struct FedOrder {
 
 impl FedOrder {
     pub(super) fn position(&self) -> Position {
-        Position { partition: 0, offset: self.line }
+        Position { partition: 0, incarnation: 0, offset: self.line }
     }
 }
 

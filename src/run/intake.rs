@@ -38,8 +38,8 @@ pub(super) struct Rejected {
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     counts: Counts,
-    /// The offset that follows the last one taken, by partition of the orders topic.
-    next_offsets: BTreeMap<i32, i64>,
+    /// The incarnation and the offset that follow the last one taken, by partition of the orders topic.
+    next: BTreeMap<i32, (u32, i64)>,
     rejected: VecDeque<Rejected>,
 }
 
@@ -64,13 +64,13 @@ impl Intake {
 
     /// Takes a record of the orders topic; one that was taken before is skipped.
     pub(super) fn take_from_topic(&mut self, position: Position, order: Arrival<'_>) -> Taken {
-        if self.next_offsets.get(&position.partition).is_some_and(|next| position.offset < *next) {
+        if self.next.get(&position.partition).is_some_and(|next| (position.incarnation, position.offset) < *next) {
             self.counts.skipped += 1;
             return Taken::Done;
         }
         let taken = self.take(position, order);
         if taken == Taken::Done {
-            self.next_offsets.insert(position.partition, position.offset + 1);
+            self.next.insert(position.partition, (position.incarnation, position.offset + 1));
         }
         taken
     }

@@ -4,6 +4,7 @@ use crate::scripted::sim::{self, Sim, Way};
 use crate::scripted::tcp::Served;
 use crate::scripted::{Act, Broker, Script};
 use kafka_protocol::messages::ApiKey::{self, *};
+use mokasim::bus::Position;
 use mokasim::bus::kafka::consumer::Consumer;
 use mokasim::bus::kafka::fetch::FetchSettings;
 use mokasim::bus::kafka::fetched::Verdict;
@@ -58,22 +59,25 @@ pub(crate) struct Reading {
     pub(crate) sim: Sim,
     pub(crate) consumer: Consumer,
     pub(crate) seen: Vec<String>,
+    /// Where each was.
+    pub(crate) positions: Vec<Position>,
 }
 
 impl Reading {
     pub(crate) fn new(broker: Broker, seed: u64) -> Self {
         let sim = Sim::new(broker, seed);
         let consumer = consumer(&sim.broker, GroupSettings::new(GROUP, TOPIC));
-        Self { sim, consumer, seen: Vec::new() }
+        Self { sim, consumer, seen: Vec::new(), positions: Vec::new() }
     }
 
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = self.sim.elapsed() + PATIENCE;
         while !done(self) {
             assert!(self.sim.elapsed() < deadline, "not {what}: seen {:?}, {:?}", self.seen, self.consumer.group());
-            let (consumer, seen) = (&mut self.consumer, &mut self.seen);
-            self.sim.turn(|cluster, now| {
-                consumer.poll(now, cluster, 3, &mut |_, record| {
+            let Self { sim, consumer, seen, positions } = self;
+            sim.turn(|cluster, now| {
+                consumer.poll(now, cluster, 3, &mut |position, record| {
+                    positions.push(position);
                     seen.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
                     Verdict::Done
                 });

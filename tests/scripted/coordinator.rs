@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 const UNKNOWN_MEMBER_ID: i16 = 25;
 const FENCED_INSTANCE_ID: i16 = 82;
@@ -19,6 +20,10 @@ pub(super) struct Coordinator {
     pub(super) members: usize,
     pub(super) protocol: StrBytes,
     pub(super) assignment: Bytes,
+    /// By the protocol of KIP-848: topics by name that the member reads, and ids of those that it was given and says that it has.
+    pub(super) subscribed: Vec<String>,
+    pub(super) given: Vec<Uuid>,
+    pub(super) owned: Vec<Uuid>,
     pub(super) committed: BTreeMap<(String, i32), i64>,
 }
 

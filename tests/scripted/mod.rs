@@ -70,6 +70,7 @@ pub(crate) struct Broker {
     script: Vec<(ApiKey, Act)>,
     coordinator: coordinator::Coordinator,
     producers: i64,
+    created: u128,
 }
 
 /// A topic.
@@ -116,6 +117,7 @@ impl Broker {
             script: Vec::new(),
             coordinator: coordinator::Coordinator::default(),
             producers: 0,
+            created: 0,
         }
     }
 
@@ -128,6 +130,19 @@ impl Broker {
     /// Adds to the script.
     pub(crate) fn extend_script(&mut self, script: Script<'_>) {
         self.script.extend_from_slice(script);
+    }
+
+    /// Deletes a topic, and what its group has committed.
+    pub(crate) fn delete(&mut self, topic: &str) {
+        self.topics.remove(topic);
+        self.coordinator.committed.retain(|(of, _), _| of != topic);
+    }
+
+    /// Creates a topic, under an id that none had before.
+    pub(crate) fn create(&mut self, topic: &str, partitions: usize) {
+        self.created += 1;
+        let logs = (0..partitions).map(|_| Log::default()).collect();
+        self.topics.insert(topic.to_owned(), Topic { id: Uuid::from_u128(self.created << 64), logs });
     }
 
     /// Refusing larger batches.

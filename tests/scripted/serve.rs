@@ -32,6 +32,7 @@ const ILLEGAL_GENERATION: i16 = 22;
 const UNSUPPORTED_VERSION: i16 = 35;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const MEMBER_ID_REQUIRED: i16 = 79;
+const UNKNOWN_TOPIC_ID: i16 = 100;
 
 fn first(a: i16, b: i16) -> i16 {
     if a != 0 { a } else { b }
@@ -188,12 +189,11 @@ impl Broker {
     fn fetch(&mut self, request: FetchRequest, version: i16, error: i16) -> FetchResponse {
         let topics = request.topics.into_iter().map(|asked| {
             let topic = self.topic_mut(&asked.topic, asked.topic_id);
+            let unknown = if version >= 13 && topic.is_none() { UNKNOWN_TOPIC_ID } else { UNKNOWN_TOPIC_OR_PARTITION };
             let logs = topic.map_or(&[][..], |topic| &topic.logs);
             let partitions = asked.partitions.iter().map(|asked| {
                 let answer = PartitionData::default().with_partition_index(asked.partition).with_high_watermark(-1);
-                let Some(log) = logs.get(asked.partition as usize) else {
-                    return answer.with_error_code(UNKNOWN_TOPIC_OR_PARTITION);
-                };
+                let Some(log) = logs.get(asked.partition as usize) else { return answer.with_error_code(unknown) };
                 if error != 0 || !(log.start..=log.end).contains(&asked.fetch_offset) {
                     return answer.with_error_code(first(error, OFFSET_OUT_OF_RANGE));
                 }
@@ -330,8 +330,22 @@ impl Broker {
             return answer.with_error_code(error);
         }
         let answer = answer.with_member_id(Some(request.member_id)).with_member_epoch(group.generation);
-        let Some(names) = request.subscribed_topic_names else { return answer };
-        let topics = names.iter().filter_map(|name| self.topics.get(name.0.as_str())).map(|topic| {
+        if let Some(owned) = request.topic_partitions {
+            group.owned = owned.iter().map(|topic| topic.topic_id).collect();
+        }
+        let is_full = request.subscribed_topic_names.is_some();
+        if let Some(names) = request.subscribed_topic_names {
+            group.subscribed = names.iter().map(|name| name.0.to_string()).collect();
+        }
+        let topics = group.subscribed.iter().filter_map(|name| self.topics.get(name));
+        // What it has of a topic that is gone has to be given up first.
+        let gives_up = group.owned.iter().any(|id| self.topics.values().all(|topic| topic.id != *id));
+        let topics: Vec<&Topic> = topics.filter(|topic| !gives_up || group.owned.contains(&topic.id)).collect();
+        let given = topics.iter().map(|topic| topic.id).collect();
+        if std::mem::replace(&mut group.given, given) == group.given && !is_full {
+            return answer;
+        }
+        let topics = topics.iter().map(|topic| {
             TopicPartitions::default().with_topic_id(topic.id).with_partitions((0..topic.logs.len() as i32).collect())
         });
         answer.with_assignment(Some(Assignment::default().with_topic_partitions(topics.collect())))
@@ -341,6 +355,8 @@ impl Broker {
         let group = &mut self.coordinator;
         let error = first(error, group.check(&request.member_id, request.generation_id_or_member_epoch, ILLEGAL_GENERATION));
         let topics = request.topics.into_iter().map(|topic| {
+            let is_gone = !self.topics.contains_key(topic.name.0.as_str());
+            let error = first(error, if is_gone { UNKNOWN_TOPIC_OR_PARTITION } else { 0 });
             let partitions = topic.partitions.iter().map(|partition| {
                 if error == 0 {
                     group

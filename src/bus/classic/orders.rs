@@ -32,6 +32,9 @@ struct Partition {
     id: i32,
     /// Offset of the next order; `None` when it is to be looked up: the group has none, or the log no longer has it.
     next: Option<i64>,
+    /// The offset that the log no longer has, and how often the log was then found to end before it.
+    gone: i64,
+    incarnation: u32,
     /// Offset behind the last order in the log, once known.
     end: Option<i64>,
     fetch_bytes: i32,
@@ -73,6 +76,8 @@ impl Reader {
         self.partitions.extend(committed.iter().skip(known).map(|committed| Partition {
             id: committed.partition,
             next: (committed.offset >= 0).then_some(committed.offset),
+            gone: 0,
+            incarnation: 0,
             end: None,
             fetch_bytes: FETCH_BYTES_MIN,
             unnamed_errors: 0,
@@ -136,7 +141,7 @@ impl Reader {
         }
         for start in client.fetch_topic_offsets(&self.topic, self.start)? {
             if let Some(partition) = self.partitions.iter_mut().find(|partition| partition.id == start.partition) {
-                partition.next.get_or_insert(start.offset);
+                partition.begin_at(start.offset);
             }
         }
         Ok(())
@@ -153,6 +158,14 @@ impl Reader {
 }
 
 impl Partition {
+    fn begin_at(&mut self, offset: i64) {
+        if self.next.is_none() {
+            self.next = Some(offset);
+            // The topic was created anew: these offsets are of other orders.
+            self.incarnation += u32::from(offset < std::mem::take(&mut self.gone));
+        }
+    }
+
     fn request<'a>(&self, topic: &'a str) -> Option<FetchPartition<'a>> {
         self.next.map(|next| FetchPartition::new(topic, self.id, next).with_max_bytes(self.fetch_bytes))
     }
@@ -199,7 +212,7 @@ impl Partition {
         match *error {
             kafka::Error::Kafka(KafkaCode::OffsetOutOfRange) => {
                 log::warn!("topic {topic}, partition {}: offset {:?} is gone", self.id, self.next);
-                self.next = None;
+                self.gone = self.next.take().unwrap_or_default();
                 read.more = true;
             }
             kafka::Error::Kafka(KafkaCode::Unknown) if self.unnamed_errors < UNNAMED_ERRORS_MAX => self.unnamed_errors += 1,
@@ -227,7 +240,10 @@ impl Partition {
     fn hand_over(&mut self, offset: i64, payload: &[u8], orders: &Sender<Order>) -> Result<bool, Abandoned> {
         // Longer ones are rejected for their length: one byte more is enough to show it.
         let payload = &payload[..payload.len().min(ORDER_BYTES_MAX + 1)];
-        let order = Order { position: Position { partition: self.id, offset }, payload: payload.to_vec() };
+        let order = Order {
+            position: Position { partition: self.id, incarnation: self.incarnation, offset },
+            payload: payload.to_vec(),
+        };
         match orders.try_send(order) {
             Ok(()) => {
                 self.next = Some(offset + 1);

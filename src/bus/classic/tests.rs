@@ -49,7 +49,7 @@ fn batches(ends: &Ends) -> Vec<u64> {
 }
 
 fn order(offset: i64) -> Order {
-    Order { position: Position { partition: 0, offset }, payload: offset.to_string().into_bytes() }
+    Order { position: Position { partition: 0, incarnation: 0, offset }, payload: offset.to_string().into_bytes() }
 }
 
 #[test]

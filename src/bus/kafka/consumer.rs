@@ -10,12 +10,17 @@ use super::fetched::{Place, Verdict};
 use super::group::{Group, GroupSettings, Start};
 use super::records::Record;
 use super::settings::Settings;
+use crate::bus::Position;
 use std::time::Instant;
+use uuid::Uuid;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Consumer {
     topic: String,
+    /// Of the topic that is read, and of the one of that name before it; nil while there is none.
+    topic_id: Uuid,
+    former_id: Uuid,
     group: Group,
     fetcher: Fetcher,
     /// The assignment that the fetcher reads.
@@ -27,7 +32,14 @@ impl Consumer {
     #[must_use]
     pub fn new(group: GroupSettings, fetch: FetchSettings, client: &Settings) -> Self {
         let topic = group.topic.clone();
-        Self { fetcher: Fetcher::new(fetch, &topic), group: Group::new(group, client), topic, revision: 0 }
+        Self {
+            fetcher: Fetcher::new(fetch, &topic),
+            group: Group::new(group, client),
+            topic,
+            topic_id: Uuid::nil(),
+            former_id: Uuid::nil(),
+            revision: 0,
+        }
     }
 
     /// Takes answers, hands at most `records_max` records to `sink`, and sends what is to be sent. Never waits.
@@ -36,9 +48,10 @@ impl Consumer {
         now: Instant,
         cluster: &mut Cluster,
         records_max: usize,
-        sink: &mut dyn FnMut(i32, &Record<'_>) -> Verdict,
+        sink: &mut dyn FnMut(Position, &Record<'_>) -> Verdict,
     ) {
         cluster.want_topic(&self.topic, now);
+        self.follow_topic(cluster);
         let Self { group, fetcher, .. } = self;
         while let Some(completion) = cluster.next_completion(Owner::Consumer) {
             if let Some(completion) = group.complete(completion, now, cluster) {
@@ -60,6 +73,21 @@ impl Consumer {
         self.follow_assignment();
         if !self.group.is_over() {
             self.fetcher.poll(now, cluster);
+        }
+    }
+
+    /// A topic that was deleted and created again is another one, whatever its name: nothing known of the first is true of it.
+    fn follow_topic(&mut self, cluster: &Cluster) {
+        let id = cluster.metadata().topic(&self.topic).map_or(Uuid::nil(), |topic| topic.id);
+        // A broker that lags behind still tells of the one before.
+        if id.is_nil() || id == self.topic_id || id == self.former_id {
+            return;
+        }
+        self.former_id = std::mem::replace(&mut self.topic_id, id);
+        if !self.former_id.is_nil() {
+            log::warn!("topic {}: it was created anew; it is read by auto_offset_reset", self.topic);
+            self.fetcher.begin_anew();
+            self.group.begin_anew();
         }
     }
 

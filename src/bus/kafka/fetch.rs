@@ -17,6 +17,7 @@ mod requests;
 use super::connection::Ticket;
 use super::fetched::{Fetched, Place, Stop, Verdict};
 use super::records::{Reader, Record, RecordsError};
+use crate::bus::Position;
 use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -66,6 +67,8 @@ pub(super) struct Fetcher {
     settings: FetchSettings,
     topic: StrBytes,
     partitions: BTreeMap<i32, Partition>,
+    /// How often the offsets of each partition that was ever ours have begun anew.
+    incarnations: BTreeMap<i32, u32>,
     /// One long poll for each broker: which partitions from which offset.
     fetches: BTreeMap<Ticket, Fetch>,
     listings: BTreeMap<Ticket, Vec<i32>>,
@@ -86,6 +89,8 @@ struct Partition {
     place: Option<Place>,
     /// Whether the offset to begin with has to be asked for.
     reset: bool,
+    /// The offset that was found to be gone.
+    gone: i64,
     buffers: VecDeque<Fetched>,
     /// Offset behind everything that is buffered.
     fetch_from: i64,
@@ -132,6 +137,7 @@ impl Fetcher {
             settings,
             topic: StrBytes::from_string(topic.to_owned()),
             partitions: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
             fetches: BTreeMap::new(),
             listings: BTreeMap::new(),
             reader,
@@ -152,7 +158,16 @@ impl Fetcher {
         }
         for &partition in assigned {
             self.partitions.entry(partition).or_default();
+            self.incarnations.entry(partition).or_default();
         }
+    }
+
+    /// The topic is another one of the same name: nothing is assigned, and what is still answered is about the one before.
+    pub(super) fn begin_anew(&mut self) {
+        self.assign(&[]);
+        self.fetches.clear();
+        self.listings.clear();
+        self.incarnations.values_mut().for_each(|incarnation| *incarnation += 1);
     }
 
     /// Partitions that do not know yet where to begin.
@@ -193,7 +208,7 @@ impl Fetcher {
         now: Instant,
         mut budget: usize,
         may_deliver: &dyn Fn(i32) -> bool,
-        sink: &mut dyn FnMut(i32, &Record<'_>) -> Verdict,
+        sink: &mut dyn FnMut(Position, &Record<'_>) -> Verdict,
         moved: &mut dyn FnMut(i32, Place),
     ) {
         for _ in 0..self.partitions.len() {
@@ -219,16 +234,19 @@ impl Fetcher {
         now: Instant,
         budget: &mut usize,
         may_deliver: &dyn Fn(i32) -> bool,
-        sink: &mut dyn FnMut(i32, &Record<'_>) -> Verdict,
+        sink: &mut dyn FnMut(Position, &Record<'_>) -> Verdict,
         moved: &mut dyn FnMut(i32, Place),
     ) -> (bool, bool) {
         let index = self.turn;
         let Some(partition) = self.partitions.get_mut(&index).filter(|_| may_deliver(index)) else { return (true, false) };
         let Some(mut place) = partition.place else { return (true, false) };
+        let incarnation = self.incarnations.get(&index).copied().unwrap_or_default();
+        let mut hand_out =
+            |record: &Record<'_>| sink(Position { partition: index, incarnation, offset: record.offset }, record);
         let before = place;
         let mut stopped = (true, false);
         while let Some(fetched) = partition.buffers.front_mut() {
-            let stop = fetched.deliver(&mut self.reader, &mut place, budget, &mut |record| sink(index, record));
+            let stop = fetched.deliver(&mut self.reader, &mut place, budget, &mut hand_out);
             match stop {
                 Stop::Empty => _ = partition.buffers.pop_front(),
                 Stop::Later => {

@@ -34,6 +34,7 @@ use super::link::{Lane, Target};
 use super::metadata::Metadata;
 use super::settings::Settings;
 use classic::Classic;
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, FindCoordinatorRequest};
 use kafka_protocol::protocol::{Request as _, StrBytes, VersionRange};
 use modern::Modern;
@@ -175,6 +176,21 @@ impl Group {
         self.offsets.done(partition, next, leader_epoch);
     }
 
+    /// The topic is another one of the same name. Members of a classic group keep its partitions, whose number makes a leader give
+    /// them out anew where it has changed; by the modern protocol they are other partitions, which have to be given first.
+    pub fn begin_anew(&mut self) {
+        self.offsets.begin_anew();
+        match &mut self.member {
+            Member::Modern(modern) => {
+                modern.unheard();
+                self.target = None;
+                self.assigned.clear();
+            }
+            Member::Classic(_) | Member::Undecided => self.offsets.assign(&self.assigned),
+        }
+        self.revision += 1;
+    }
+
     /// What keeps the membership from going on at present.
     #[must_use]
     pub fn trouble(&self) -> Option<&Trouble> {
@@ -272,25 +288,39 @@ impl Group {
                 cluster.want_topic(topic, now);
             }
         }
-        self.apply_target(cluster.metadata());
+        if self.apply_target(cluster.metadata()) {
+            cluster.refresh_metadata(now);
+        }
         let Some(ask) = self.next(now, cluster.metadata()) else { return };
         if let Err(trouble) = self.send(ask, target, now, cluster) {
             self.fail(trouble, now);
         }
     }
 
-    /// Replaces the assignment as soon as nothing of what is lost waits to be committed.
-    fn apply_target(&mut self, metadata: &Metadata) {
+    /// Replaces the assignment as soon as nothing of what is lost waits to be committed. Whether the coordinator gives partitions of
+    /// a topic that metadata does not tell of yet: one that was created anew.
+    fn apply_target(&mut self, metadata: &Metadata) -> bool {
+        let mut unknown = false;
         if let Some(topic) = metadata.topic(&self.settings.topic)
             && !topic.id.is_nil()
-            && let Some(unresolved) = self.unresolved.take()
+            && let Some(unresolved) = &self.unresolved
         {
-            let ours = unresolved.into_iter().filter(|(id, _)| *id == topic.id);
-            let mut target: Vec<i32> = ours.flat_map(|(_, partitions)| partitions).collect();
+            let ours = unresolved.iter().filter(|(id, _)| *id == topic.id);
+            let mut target: Vec<i32> = ours.flat_map(|(_, partitions)| partitions).copied().collect();
             target.sort_unstable();
             self.target = Some(target);
+            unknown = unresolved.iter().any(|(id, _)| *id != topic.id);
+            if !unknown {
+                self.unresolved = None;
+            }
         }
-        let settled = |target: &mut Vec<i32>| self.commits_refused || !self.offsets.is_dirty_outside(target);
+        self.take_target(metadata);
+        unknown
+    }
+
+    fn take_target(&mut self, metadata: &Metadata) {
+        let no_commits = self.commits_refused || is_gone(metadata, &self.settings.topic);
+        let settled = |target: &mut Vec<i32>| no_commits || !self.offsets.is_dirty_outside(target);
         let Some(target) = self.target.take_if(settled) else { return };
         let lost = self.assigned.iter().any(|partition| !target.contains(partition));
         if target != self.assigned {
@@ -315,7 +345,8 @@ impl Group {
             _ => (false, true),
         };
         let urgent = self.target.is_some() || self.ending == Ending::Leaving || wants_to_join;
-        let may_commit = takes_commits && self.identity().is_some() && !self.commits_refused && self.offsets.is_dirty();
+        let takes_commits = takes_commits && !self.commits_refused && !is_gone(metadata, &self.settings.topic);
+        let may_commit = takes_commits && self.identity().is_some() && self.offsets.is_dirty();
         if may_commit && urgent {
             return Some(Ask::Commit);
         }
@@ -340,6 +371,12 @@ impl Group {
         }
         (self.identity().is_some() && !self.offsets.unknown().is_empty()).then_some(Ask::FetchOffsets)
     }
+}
+
+/// Whether a topic was deleted: nothing can be committed of it, and if it is created again, nothing of the one before may be.
+fn is_gone(metadata: &Metadata, topic: &str) -> bool {
+    let error = metadata.topic(topic).and_then(|topic| ResponseError::try_from_code(topic.error_code));
+    error == Some(ResponseError::UnknownTopicOrPartition)
 }
 
 /// How many partitions a topic has, as far as metadata tells.

@@ -1,6 +1,7 @@
 //! What is known of the cluster: brokers, topics, leaders.
 
 use super::settings::Endpoint;
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
@@ -108,6 +109,10 @@ impl Topic {
     fn update(&mut self, answer: &MetadataResponseTopic) {
         self.error_code = answer.error_code;
         if answer.error_code != 0 {
+            if answer.error_code == ResponseError::UnknownTopicOrPartition.code() {
+                // Created again, it begins with the first epoch.
+                self.partitions.iter_mut().for_each(|partition| partition.leader_epoch = -1);
+            }
             return;
         }
         if self.id != answer.topic_id {
@@ -128,6 +133,8 @@ impl Topic {
     }
 
     fn is_unsettled(&self) -> bool {
-        self.partitions.is_empty() || self.partitions.iter().any(|partition| partition.leader.is_none())
+        self.error_code != 0
+            || self.partitions.is_empty()
+            || self.partitions.iter().any(|partition| partition.leader.is_none())
     }
 }

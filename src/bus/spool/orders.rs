@@ -128,7 +128,7 @@ impl Orders {
         while let Some(len) = self.buffer[done..].iter().position(|&byte| byte == b'\n') {
             let line = &self.buffer[done..done + len];
             if !line.trim_ascii().is_empty() {
-                let position = Position { partition: self.mark.generation, offset: self.offset as i64 };
+                let position = Position { partition: self.mark.generation, incarnation: 0, offset: self.offset as i64 };
                 let payload = order_line(&line[..len.min(LINE_BYTES_MAX)]).payload;
                 if *orders_left == 0 || orders(Incoming { position, payload: &payload }) == Taken::Later {
                     all_done = false;

@@ -72,6 +72,7 @@ impl Fetcher {
                 log::error!("{} partition {index}: offset {from} is gone; going on by auto_offset_reset", self.topic);
                 self.counts.lost_places += 1;
                 partition.begin_reset();
+                partition.gone = from;
                 return;
             }
             Some(error) => return self.refused(&[index], &error.to_string(), now, cluster),
@@ -109,6 +110,12 @@ impl Fetcher {
             }
             let place = Place { next: answered.offset.max(0), leader_epoch: -1 };
             partition.failures = 0;
+            if place.next < std::mem::take(&mut partition.gone)
+                && let Some(incarnation) = self.incarnations.get_mut(&index)
+            {
+                // The log ends before what was read of it: these offsets are of other records.
+                *incarnation += 1;
+            }
             partition.place_at(place);
             begun(index, place);
         }

@@ -24,6 +24,8 @@ pub enum Start {
 #[derive(Debug, Default)]
 pub(super) struct Offsets {
     partitions: BTreeMap<i32, Progress>,
+    /// Were ours when the topic was created anew: what is committed for them, if anything is, we committed for the one before.
+    former: Vec<i32>,
 }
 
 #[derive(Debug)]
@@ -46,9 +48,17 @@ impl Offsets {
     pub(super) fn assign(&mut self, partitions: &[i32]) {
         self.partitions.retain(|partition, _| partitions.contains(partition));
         for &partition in partitions {
-            let fresh = Progress { start: Start::Unknown, done: None, sent: None, committed: None };
-            self.partitions.entry(partition).or_insert(fresh);
+            let start = if self.former.contains(&partition) { Start::Absent } else { Start::Unknown };
+            self.partitions.entry(partition).or_insert(Progress { start, done: None, sent: None, committed: None });
         }
+        if !partitions.is_empty() {
+            self.former.clear();
+        }
+    }
+
+    /// The topic is another one of the same name.
+    pub(super) fn begin_anew(&mut self) {
+        self.former = std::mem::take(&mut self.partitions).into_keys().collect();
     }
 
     pub(super) fn start(&self, partition: i32) -> Start {
