@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 pub struct FetchSettings {
     /// `auto.offset.reset`: where a partition is begun that the group has never read, or whose place is gone.
     pub from_earliest: bool,
-    /// `fetch.max.wait.ms`
+    /// `fetch.max.wait.ms`, twice the Java client's: a record ends the wait, and one that ends without a record wakes us for nothing.
     pub max_wait: Duration,
     /// `fetch.max.bytes`, smaller than the Java client's 50 MB: two such responses per broker may lie in memory, and one must
     /// fit into [`frame_bytes_max`](super::settings::Settings::frame_bytes_max).
@@ -42,7 +42,7 @@ impl Default for FetchSettings {
     fn default() -> Self {
         Self {
             from_earliest: true,
-            max_wait: Duration::from_millis(500),
+            max_wait: Duration::from_secs(1),
             bytes_max: 4 << 20,
             partition_bytes_max: 1 << 20,
             inflated_bytes_max: 16 << 20,
