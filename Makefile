@@ -10,7 +10,7 @@ DEB_TARGET ?= x86_64-unknown-linux-musl
 CARGO_DEB := target/tools/bin/cargo-deb
 CARGO_DEB_VERSION := 3.8.0
 
-.PHONY: build run test test-cluster lint bench bench-kafka fuzz kafka-up kafka-down static share install deb test-system footprint soak clean help
+.PHONY: build run test test-cluster lint bench bench-kafka bench-static fuzz kafka-up kafka-down static share install deb test-system footprint soak clean help
 .DEFAULT_GOAL := help
 
 build: ## build the release binary, target/release/mokasim
@@ -34,6 +34,10 @@ bench: ## speed and memory against references in the same run
 
 bench-kafka: ## our Kafka client beside librdkafka and the Java client on a real broker
 	benches/kafka/compare
+
+bench-static: build ## CPU of the static file beside the release build's, on the spool and on Kafka: at most 1.10 of it
+	deploy/static x86_64-unknown-linux-musl
+	benches/static.py
 
 fuzz: ## what a broker may answer, thrown at the client that reads it: three targets, 30 s (nightly Rust)
 	fuzz/run
@@ -79,7 +83,8 @@ $(CARGO_DEB):
 test-system: ## what changes the machine: packages, cron, a mounted disk; root on a Debian machine that may be changed
 	tests/system/run
 
-footprint: build ## memory, CPU, wake-ups and bytes written, beside mosquitto, collectd and rsyslogd
+footprint: build ## memory, CPU, wake-ups and bytes written of the static file and the release build, beside mosquitto, collectd and rsyslogd
+	deploy/static x86_64-unknown-linux-musl
 	tests/system/footprint.sh
 
 soak: build ## ten minutes at 600x on a broker that goes away, with bad orders and slow clients (SECONDS_LONG=600)
