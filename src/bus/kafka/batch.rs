@@ -146,10 +146,10 @@ impl Writer {
             }
             pool.give(compressed);
         }
-        // What waits takes no more memory than it counts for.
+        // What waits takes at most twice the memory that it counts for.
         if pool.is_small(self.buffer.len()) {
-            let exact = BytesMut::from(&self.buffer[..]);
-            pool.give(std::mem::replace(&mut self.buffer, exact));
+            let small = pool.take_small(&self.buffer);
+            pool.give(std::mem::replace(&mut self.buffer, small));
         }
         let length = (self.buffer.len() - LENGTH - 4) as i32;
         let mut header = &mut self.buffer[LENGTH..HEADER_BYTES];

@@ -1,14 +1,21 @@
 //! Buffers of batches, used again.
 
 use bytes::BytesMut;
+use std::collections::VecDeque;
 
 /// More are not kept, however many a producer has needed at once.
 const KEPT_MAX: usize = 64;
+/// Of buffers for small batches, fewer are kept,
+const SMALL_KEPT_MAX: usize = 16;
+/// and none of less than this: allocators keep those themselves, and give larger ones back to the operating system.
+const SMALL_BYTES_MIN: usize = 16 << 10;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Pool {
     spare: Vec<BytesMut>,
+    /// The oldest first.
+    small: VecDeque<BytesMut>,
     buffer_bytes: usize,
 }
 
@@ -16,7 +23,7 @@ impl Pool {
     /// A pool of buffers of `buffer_bytes`; none is made before it is needed.
     #[must_use]
     pub const fn new(buffer_bytes: usize) -> Self {
-        Self { spare: Vec::new(), buffer_bytes }
+        Self { spare: Vec::new(), small: VecDeque::new(), buffer_bytes }
     }
 
     /// A buffer with room for a batch. What is in it is of no meaning.
@@ -24,11 +31,29 @@ impl Pool {
         self.spare.pop().unwrap_or_else(|| BytesMut::with_capacity(self.buffer_bytes))
     }
 
-    /// Gives a buffer back. One that has grown for a large record, or was made for a small batch, is let go.
+    /// A buffer for a batch that [is small](Self::is_small), with its bytes, and at most twice the memory.
+    pub fn take_small(&mut self, batch: &[u8]) -> BytesMut {
+        let fits = |buffer: &BytesMut| (batch.len()..=2 * batch.len()).contains(&buffer.capacity());
+        let found = self.small.iter().position(fits).and_then(|index| self.small.remove(index));
+        let mut buffer = found.unwrap_or_else(|| BytesMut::with_capacity(batch.len()));
+        buffer.clear();
+        buffer.extend_from_slice(batch);
+        buffer
+    }
+
+    /// Gives a buffer back. One that has grown for a large record is let go.
     pub fn give(&mut self, buffer: BytesMut) {
-        let is_usual = (self.buffer_bytes..=2 * self.buffer_bytes).contains(&buffer.capacity());
-        if is_usual && self.spare.len() < KEPT_MAX {
-            self.spare.push(buffer);
+        let capacity = buffer.capacity();
+        if (self.buffer_bytes..=2 * self.buffer_bytes).contains(&capacity) {
+            if self.spare.len() < KEPT_MAX {
+                self.spare.push(buffer);
+            }
+        } else if (SMALL_BYTES_MIN..self.buffer_bytes).contains(&capacity) {
+            // Sizes that are wanted no more make room for those that are.
+            if self.small.len() == SMALL_KEPT_MAX {
+                self.small.pop_front();
+            }
+            self.small.push_back(buffer);
         }
     }
 
@@ -36,5 +61,29 @@ impl Pool {
     #[must_use]
     pub const fn is_small(&self, bytes: usize) -> bool {
         bytes < self.buffer_bytes / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_of_small_batches_are_used_again_where_they_fit() {
+        let mut pool = Pool::new(256 << 10);
+        let batch = vec![b'x'; 50 << 10];
+        let first = pool.take_small(&batch);
+        let memory = first.as_ptr();
+        pool.give(first);
+        assert_ne!(pool.take_small(&batch[..20 << 10]).as_ptr(), memory, "more than twice what the batch takes");
+        let again = pool.take_small(&batch[..30 << 10]);
+        assert_eq!((again.as_ptr(), &again[..]), (memory, &batch[..30 << 10]));
+
+        pool.give(again);
+        for _ in 0..SMALL_KEPT_MAX {
+            pool.give(BytesMut::with_capacity(SMALL_BYTES_MIN));
+        }
+        assert_eq!((pool.small.len(), pool.spare.len()), (SMALL_KEPT_MAX, 0));
+        assert!(pool.small.iter().all(|buffer| buffer.capacity() == SMALL_BYTES_MIN), "the oldest goes first");
     }
 }
