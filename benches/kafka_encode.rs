@@ -43,7 +43,7 @@ fn write(writer: &mut Writer, values: &[Vec<u8>]) {
 #[divan::bench(args = [100, 500, 2000])]
 fn mokasim(bencher: Bencher<'_, '_>, size: usize) {
     let values: Vec<Vec<u8>> = (0..RECORDS).map(|n| value(size, n)).collect();
-    let mut pool = Pool::new(RECORDS * size);
+    let mut pool = Pool::new(RECORDS * size, 2 * RECORDS * size);
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         let mut writer = Writer::new(pool.take());
         write(&mut writer, black_box(&values));
@@ -107,7 +107,7 @@ fn codec(bencher: Bencher<'_, '_>, codec: Codec) {
     let mut writer = Writer::new(BytesMut::with_capacity(BATCH_BYTES));
     write(&mut writer, &values);
     let before = writer.len();
-    let mut pool = Pool::new(BATCH_BYTES);
+    let mut pool = Pool::new(BATCH_BYTES, 2 * BATCH_BYTES);
     let after = writer.seal(codec, &mut pool).len();
     println!("{codec:?}: {before} bytes become {after}");
     let filled = || {

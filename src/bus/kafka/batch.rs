@@ -318,7 +318,7 @@ mod tests {
                 headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
             writer.append(&Record { key, value, timestamp_ms: *timestamp_ms, headers: &headers });
         }
-        writer.seal(Codec::None, &mut Pool::new(1))
+        writer.seal(Codec::None, &mut Pool::new(1, 0))
     }
 
     proptest::proptest! {

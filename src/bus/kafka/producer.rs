@@ -88,7 +88,7 @@ impl Producer {
     #[must_use]
     pub fn new<'a>(settings: ProducerSettings, topics: impl IntoIterator<Item = &'a str>, now: Instant) -> Self {
         Self {
-            pool: Pool::new(settings.batch_bytes),
+            pool: Pool::new(settings.batch_bytes, settings.buffer_bytes),
             settings,
             topics: topics.into_iter().map(Topic::new).collect(),
             identity: None,

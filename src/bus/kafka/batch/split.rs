@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn halves_hold_the_records_in_order_under_the_same_numbers() {
         for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
-            let mut pool = Pool::new(1000);
+            let mut pool = Pool::new(1000, 0);
             let mut writer = Writer::new(pool.take());
             for n in 0..5u8 {
                 let (value, seq) = (vec![n; 100], [n]);
