@@ -2,7 +2,8 @@
 
 use crate::client::{ask, config, connect, eventually, exchange, get, reply, serve, snapshot, together};
 use mokasim::clock;
-use mokasim::health;
+use mokasim::error::Exit;
+use mokasim::{health, probe};
 use serde_json::json;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
@@ -94,6 +95,35 @@ fn a_client_that_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(refused[0].header("Retry-After"), Some("1"));
     assert!(refused[0].json()["error"].is_string());
     eventually("it is served again", || get(&server, "/health").status == 200);
+}
+
+#[test]
+fn a_probe_that_is_refused_because_others_ask_too_often_asks_again() {
+    let _shared = together();
+    let server = health::start(&config(0, 2), clock::now(), snapshot()).unwrap();
+    while get(&server, "/health").status != 429 {}
+    let url = format!("http://{}/health", server.addr());
+    let answer = probe::probe(&url).unwrap_or_else(|failure| failure.message);
+    assert!(answer.starts_with(&url) && !answer.contains("429") && !answer.contains("no health page"), "{answer}");
+
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/health", busy.local_addr().unwrap());
+    let asked = std::thread::spawn(move || probe::probe(&url));
+    let mut refused = 0;
+    busy.set_nonblocking(true).unwrap();
+    eventually("the probe gives up", || {
+        if let Ok((mut stream, _)) = busy.accept() {
+            refused += 1;
+            stream.set_nonblocking(false).unwrap();
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            let answer =
+                "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        asked.is_finished()
+    });
+    let failure = asked.join().unwrap().unwrap_err();
+    assert!(failure.exit == Exit::Unhealthy && failure.message.contains("asked too often") && refused > 1, "{failure}");
 }
 
 #[test]
