@@ -154,7 +154,7 @@ pub struct HealthArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// The page to ask [default: /health on this machine, at the configured port]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = config::page)]
     pub url: Option<String>,
 }
 

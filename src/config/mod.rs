@@ -311,6 +311,15 @@ pub fn server(text: &str) -> Result<String, String> {
     }
 }
 
+/// Checks the address of a page and returns it.
+///
+/// # Errors
+/// What was expected, if it is no whole `http://` or `https://` address.
+pub fn page(text: &str) -> Result<String, String> {
+    let uri = text.parse().ok().filter(rules::is_of_the_web);
+    uri.map(|_| text.to_owned()).ok_or_else(|| "expected an address such as http://127.0.0.1:8080/health".to_owned())
+}
+
 /// Parses the length of a tick.
 ///
 /// # Errors

@@ -210,9 +210,14 @@ pub(super) fn endpoint() -> Rule<Option<Uri>> {
 }
 
 fn is_endpoint(uri: &Uri) -> bool {
-    let has_host = uri.host().is_some_and(|host| !host.is_empty());
     let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-    matches!(uri.scheme_str(), Some("http" | "https")) && has_host && !has_user && uri.query().is_none()
+    is_of_the_web(uri) && !has_user && uri.query().is_none()
+}
+
+/// Whether it has a host that speaks HTTP.
+pub(super) fn is_of_the_web(uri: &Uri) -> bool {
+    let has_host = uri.host().is_some_and(|host| !host.is_empty());
+    matches!(uri.scheme_str(), Some("http" | "https")) && has_host
 }
 
 /// `api_key`: the value of a header, `None` for an API that wants none. It marks itself as not to be shown.
