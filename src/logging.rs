@@ -78,7 +78,7 @@ impl InitError {
 #[derive(Clone)]
 pub struct Logging {
     target: Target,
-    config: Log,
+    config: Arc<Mutex<Log>>,
     outlets: Arc<Outlets>,
 }
 
@@ -88,25 +88,38 @@ pub struct Logging {
 /// [`InitError`]: the log file cannot be opened.
 pub fn init(config: &Log, target: Target) -> Result<Logging, InitError> {
     let target = if target == Target::Auto && stderr_is_journal() { Target::Journal } else { target };
-    let outlets = Arc::new(Outlets(RwLock::new(open(config, target)?)));
+    if target == Target::File && config.file.is_none() {
+        return Err(InitError::NoFile);
+    }
+    let (outlets, trouble) = open(config, target);
+    trouble.map_or(Ok(()), Err)?;
+    let outlets = Arc::new(Outlets(RwLock::new(outlets)));
     log::set_boxed_logger(Box::new(Arc::clone(&outlets)))?;
     log::set_max_level(outlets.level_max());
-    Ok(Logging { target, config: config.clone(), outlets })
+    Ok(Logging { target, config: Arc::new(Mutex::new(config.clone())), outlets })
 }
 
 impl Logging {
-    /// Opens the log anew: a file that was moved away is made again. Levels are those of `levels` if given; all else stays.
-    ///
-    /// # Errors
-    /// [`InitError`]: the log file cannot be opened; the log goes on where it went.
-    pub fn reopen(&mut self, levels: Option<&Log>) -> Result<(), InitError> {
+    /// Opens the log anew: a file that was moved away is made again, or else tried again with each line. Levels are those of
+    /// `levels` if given; all else stays. Returns whether the file is open.
+    pub fn reopen(&self, levels: Option<&Log>) -> bool {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = (config.level, config.terminal_level);
         if let Some(levels) = levels {
-            (self.config.level, self.config.terminal_level) = (levels.level, levels.terminal_level);
+            (config.level, config.terminal_level) = (levels.level, levels.terminal_level);
         }
-        let outlets = open(&self.config, self.target)?;
+        let (outlets, trouble) = open(&config, self.target);
+        if let Some(trouble) = &trouble {
+            // To the file as it was, too.
+            log::error!("{trouble}; it is tried again with each line");
+        }
         *self.outlets.0.write().unwrap_or_else(PoisonError::into_inner) = outlets;
         log::set_max_level(self.outlets.level_max());
-        Ok(())
+        let rows = [("log.level", before.0, config.level), ("log.terminal_level", before.1, config.terminal_level)];
+        for (key, _, level) in rows.into_iter().filter(|(_, before, now)| before != now) {
+            answer(format_args!("{key} is now {}", level.as_str().to_lowercase()));
+        }
+        trouble.is_none()
     }
 }
 
@@ -154,21 +167,23 @@ fn stderr_is_journal() -> bool {
     stream.zip(stderr).is_some_and(|(stream, stderr)| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
 }
 
-fn open(config: &Log, target: Target) -> Result<Vec<Outlet>, InitError> {
+/// Everywhere that lines shall go, and what is wrong with the file: it is opened once it can be.
+fn open(config: &Log, target: Target) -> (Vec<Outlet>, Option<InitError>) {
     let mut outlets = Vec::new();
     match target {
         Target::Auto | Target::Terminal => outlets.push((config.terminal_level, terminal(config.terminal_level))),
         Target::Journal => {
             outlets.push((config.level, Box::new(Journal { level: config.level, out: Mutex::new(Stderr::default()) })));
         }
-        Target::File if config.file.is_none() => return Err(InitError::NoFile),
         Target::File => {}
     }
+    let mut trouble = None;
     if let (Target::Auto | Target::File, Some(path)) = (target, &config.file) {
-        let source = |source| InitError::File { path: path.clone(), source };
-        outlets.push((config.level, file(path, config).map_err(source)?));
+        let (outlet, opened) = file(path, config);
+        outlets.push((config.level, outlet));
+        trouble = opened.err().map(|source| InitError::File { path: path.clone(), source });
     }
-    Ok(outlets)
+    (outlets, trouble)
 }
 
 /// Lines as `sd-daemon(3)` has them: the level in angle brackets, as the journal knows the time.
@@ -205,9 +220,9 @@ fn terminal(level: LevelFilter) -> Box<dyn log::Log> {
     WriteLogger::new(level, format(), Stderr::default())
 }
 
-fn file(path: &Path, config: &Log) -> io::Result<Box<dyn log::Log>> {
-    let file = RotatedFile::open(path, config.file_max_bytes as u64, config.files_kept)?;
-    Ok(WriteLogger::new(config.level, format(), file))
+fn file(path: &Path, config: &Log) -> (Box<dyn log::Log>, io::Result<()>) {
+    let (file, opened) = RotatedFile::open(path, config.file_max_bytes as u64, config.files_kept);
+    (WriteLogger::new(config.level, format(), file), opened)
 }
 
 fn format() -> simplelog::Config {
@@ -232,7 +247,9 @@ mod tests {
     }
 
     fn logger(path: &Path) -> Box<dyn log::Log> {
-        file(path, &config(path)).unwrap()
+        let (logger, opened) = file(path, &config(path));
+        opened.unwrap();
+        logger
     }
 
     fn write(logger: &dyn log::Log, level: Level, target: &str, text: &str) {
@@ -306,7 +323,7 @@ mod tests {
     fn a_full_disk_loses_lines_and_no_more() {
         // Every write to it fails as on a full disk.
         let path = Path::new("/dev/full");
-        let logger = file(path, &Log { file_max_bytes: usize::MAX, ..config(path) }).unwrap();
+        let (logger, _) = file(path, &Log { file_max_bytes: usize::MAX, ..config(path) });
         for _ in 0..1_000 {
             write(&*logger, Level::Error, TARGET, "a line that nobody will read");
         }

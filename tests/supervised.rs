@@ -82,6 +82,31 @@ fn a_hangup_opens_the_log_anew_takes_what_can_change_and_names_what_cannot() {
 }
 
 #[test]
+fn a_hangup_says_no_more_than_is_true_and_a_log_that_could_not_be_opened_is_opened_later() {
+    let place = Place::with_config(QUICK);
+    let factory = place.start(&["run", "--tick", "10"]);
+    fs::rename(place.path("simulator.log"), place.path("moved.log")).unwrap();
+    fs::create_dir(place.path("simulator.log")).unwrap();
+    factory.signal("HUP");
+    wait_to_say(&factory, "the configuration is read again");
+    let said = factory.said();
+    assert!(said.contains("cannot open the log file") && !said.contains("the log is opened anew"), "{said}");
+    fs::remove_dir(place.path("simulator.log")).unwrap();
+    factory.signal("USR1");
+    wait_for("the log", || fs::read_to_string(place.path("simulator.log")).is_ok_and(|text| text.contains("state: run ")));
+
+    // The levels that are set stay set when a later file is refused.
+    place.write("config.toml", &format!("{QUICK}[log]\nterminal_level = \"debug\"\n"));
+    factory.signal("HUP");
+    wait_to_say(&factory, "log.terminal_level is now debug");
+    fs::remove_file(place.path("config.toml")).unwrap();
+    factory.signal("HUP");
+    wait_to_say(&factory, "the configuration stays as it was: config.toml: read at the start and missing now");
+    let said = factory.stop();
+    assert_eq!(said.matches("is now").count(), 1, "{said}");
+}
+
+#[test]
 fn a_dump_of_the_state_goes_to_the_log() {
     let place = Place::with_config(QUICK);
     let factory = place.start(&["run", "--demo", "--tick", "10"]);

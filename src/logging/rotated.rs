@@ -23,11 +23,12 @@ pub(super) struct RotatedFile {
 }
 
 impl RotatedFile {
-    /// Continues the file at `path`; beside it, `kept` full ones are kept.
-    pub(super) fn open(path: &Path, len_max: u64, kept: usize) -> io::Result<Self> {
+    /// Continues the file at `path`; beside it, `kept` full ones are kept. Where it cannot be opened, it is tried again with each
+    /// line.
+    pub(super) fn open(path: &Path, len_max: u64, kept: usize) -> (Self, io::Result<()>) {
         let mut file = Self { path: path.to_owned(), kept, file: None, len: 0, len_max, line: Vec::new(), lost: 0 };
-        file.opened()?;
-        Ok(file)
+        let opened = file.opened().map(|_| ());
+        (file, opened)
     }
 
     fn opened(&mut self) -> io::Result<&mut BasicRollingFileAppender> {
@@ -104,7 +105,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("simulator.log");
         fs::write(&path, "a line cut sh").unwrap();
-        let mut file = RotatedFile::open(&path, 1_000, 1).unwrap();
+        let (mut file, _) = RotatedFile::open(&path, 1_000, 1);
         let log = |file: &mut RotatedFile, text: &str| text.bytes().for_each(|byte| file.write_all(&[byte]).unwrap());
         log(&mut file, "first\n");
         // A folder in the place of the file: opening it for writing fails, as on a disk that has turned read-only.

@@ -23,7 +23,7 @@ pub struct Reread {
 
 impl Reread {
     /// Begins to read; the channel brings the configuration, or closes where there is none to be had.
-    pub(super) fn begin(mut self) -> Receiver<Config> {
+    pub(super) fn begin(self) -> Receiver<Config> {
         let (done, reading) = bounded(1);
         let read = move || {
             if let Some(config) = self.read() {
@@ -37,14 +37,18 @@ impl Reread {
         reading
     }
 
-    fn read(&mut self) -> Option<Config> {
-        let read = self.inputs.read();
-        if let Err(error) = self.logging.reopen(read.as_ref().ok().map(|(config, _)| &config.log)) {
-            error!("{error}");
+    fn read(&self) -> Option<Config> {
+        let read = self.inputs.read().map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let read = read.and_then(|(config, source)| match (&self.source, &source) {
+            (Some(before), None) => Err(vec![format!("{}: read at the start and missing now", before.name)]),
+            _ => Ok((config, source)),
+        });
+        if self.logging.reopen(read.as_ref().ok().map(|(config, _)| &config.log)) {
+            info!("the log is opened anew");
         }
         match read {
             Ok((config, source)) => {
-                info!("the log is opened anew and the configuration read again");
+                info!("the configuration is read again");
                 let changed = changed_keys(self.source.as_ref(), source.as_ref());
                 for key in changed.iter().filter(|key| !IN_FLIGHT.contains(&key.as_str())) {
                     warn!("{key} has changed: it is taken at the next start only");
