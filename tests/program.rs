@@ -336,6 +336,20 @@ fn a_probe_tells_a_healthy_factory_from_one_that_is_not_there() {
 }
 
 #[test]
+fn the_command_that_is_shown_for_more_orders_names_the_configuration_that_was_given() {
+    let place = Place::new();
+    place.write("mine.toml", QUICK);
+    let shown = |args: &[&str]| {
+        let said = place.start(args).stop();
+        said.lines().find_map(|line| line.split_once(" send --mode batch --count 5")).unwrap().1.to_owned()
+    };
+    assert_eq!(shown(&["run", "--config", "mine.toml"]), " --config mine.toml --data data");
+    let broker = ["run", "--config", "mine.toml", "--broker", "127.0.0.1:1", "--data", "kafka"];
+    assert_eq!(shown(&broker), " --config mine.toml --broker 127.0.0.1:1");
+    assert_eq!(shown(&["run"]), " --data data");
+}
+
+#[test]
 fn a_data_folder_that_sets_a_configured_broker_aside_says_so() {
     let place = Place::with_config("kafka.bootstrap_servers = 'broker:9092'");
     let note =

@@ -13,15 +13,20 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The file that is named, by a flag or else by `CONFIG_PATH`.
+    #[must_use]
+    pub fn named(&self) -> Option<PathBuf> {
+        let file = self.file.clone().or_else(|| std::env::var_os(CONFIG_PATH).map(PathBuf::from));
+        file.filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// Reads the configuration. The file comes with it, to be compared with a later reading.
     ///
     /// # Errors
     /// Everything that is wrong with it, in the order of the lines.
     pub fn read(&self) -> Result<(Config, Option<Source>), Vec<Problem>> {
         let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let file = self.file.clone().or_else(|| std::env::var_os(CONFIG_PATH).map(PathBuf::from));
-        let source =
-            Source::find(file.as_deref().filter(|path| !path.as_os_str().is_empty())).map_err(|problem| vec![problem])?;
+        let source = Source::find(self.named().as_deref()).map_err(|problem| vec![problem])?;
         Ok((load(source.as_ref(), &environment, &self.overrides)?, source))
     }
 }

@@ -15,7 +15,7 @@ pub use signals::{SIGNALS, Stop};
 use crate::api::{self, ApiSender};
 use crate::bus::{self, Bus};
 use crate::clock::{self, SimClock, Ticker};
-use crate::config::{Config, Speed};
+use crate::config::{Config, Inputs, Speed};
 use crate::error::{Exit, Failure};
 use crate::health::{self, snapshot::Snapshot};
 use crate::orders::Generator;
@@ -66,7 +66,7 @@ pub struct Options {
 pub fn run(config: Config, options: &Options, reread: &Reread) -> Result<(), Failure> {
     let stop = Stop::on_signal()?;
     let (to_reread, to_dump) = (Wish::to_reread()?, Wish::to_dump()?);
-    let mut live = Live::start(config, options)?;
+    let mut live = Live::start(config, options, &reread.inputs)?;
     while !stop.is_wanted() {
         let now = clock::now();
         if live.ticker.due() <= now {
@@ -124,7 +124,7 @@ struct Live {
 }
 
 impl Live {
-    fn start(mut config: Config, options: &Options) -> Result<Self, Failure> {
+    fn start(mut config: Config, options: &Options, inputs: &Inputs) -> Result<Self, Failure> {
         let origin = clock::now();
         let seed = config.simulation.seed.unwrap_or_else(draw_seed);
         config.plan.seed = seed;
@@ -162,7 +162,7 @@ impl Live {
         };
         let health = health::start(&config.health_check, origin, identity.clone())
             .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-        announce(&config, &identity, start, health.addr());
+        announce(&config, inputs, &identity, start, health.addr());
         Ok(Self {
             clock,
             end: options.duration.map_or(SimTime::NEVER, |span| start + span),
@@ -345,7 +345,7 @@ pub fn draw_seed() -> u64 {
 }
 
 /// Tells whoever started it what runs and where to look.
-fn announce(config: &Config, identity: &Snapshot, start: SimTime, health: std::net::SocketAddr) {
+fn announce(config: &Config, inputs: &Inputs, identity: &Snapshot, start: SimTime, health: std::net::SocketAddr) {
     let plan = &config.plan;
     let program = std::env::args().next().unwrap_or_else(|| "mokasim".to_owned());
     let speed = identity.speed.map_or("as fast as the bus takes the records".to_owned(), |speed| format!("at {speed}x"));
@@ -356,13 +356,15 @@ fn announce(config: &Config, identity: &Snapshot, start: SimTime, health: std::n
         warn!("{note}");
     }
     info!("health at http://{health}/health, figures at http://{health}/metrics");
+    let named = inputs.named().map(|path| format!(" --config {}", path.display())).unwrap_or_default();
+    let send = format!("{program} send --mode batch --count 5{named}");
     if config.kafka.bootstrap_servers.is_empty() {
         let dir = config.spool.dir.display();
         info!("records go to {dir}/*.jsonl, orders are read from {dir}/{}.jsonl", config.kafka.topics.orders);
-        info!("send more: {program} send --mode batch --count 5 --data {dir}");
+        info!("send more: {send} --data {dir}");
     } else {
         let broker = &identity.kafka_broker;
         info!("records go to the Kafka broker {broker}, orders come from its topic {}", config.kafka.topics.orders);
-        info!("send more: {program} send --mode batch --count 5 --broker {broker}");
+        info!("send more: {send} --broker {broker}");
     }
 }
