@@ -52,3 +52,16 @@ fn every_key_variable_and_exit_code_is_in_the_readme() {
         );
     }
 }
+
+#[test]
+fn what_make_run_shows_begins_as_the_program_does() {
+    assert!(README.contains("Z [INFO] plants: Italia, Brasile, Vietnam; 26 machines, at 60x, simulated time starts at "));
+}
+
+#[test]
+fn every_chapter_that_is_pointed_to_is_there() {
+    let text = README.replace('\n', " ");
+    for place in text.split("(see *").skip(1).map(|rest| rest.split('*').next().unwrap()) {
+        assert!(README.lines().any(|line| line.trim_start_matches('#') == format!(" {place}")), "{place}");
+    }
+}
