@@ -98,10 +98,10 @@ impl Instance {
         let now = clock::now();
         self.client.receive(now);
         let seen = &mut self.seen;
-        self.consumer.poll(now, &mut self.client.cluster, 100, &mut |position, record| {
+        self.consumer.poll(now, &mut self.client.cluster, 100, &mut |source, record| {
             seen.push((
-                position.partition,
-                position.offset,
+                source.partition,
+                record.offset,
                 String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned(),
             ));
             Verdict::Done

@@ -9,7 +9,7 @@ use super::kafka::consumer::Consumer;
 use super::kafka::create::{Creation, Fate};
 use super::kafka::error::Failure;
 use super::kafka::fetch::FetchSettings;
-use super::kafka::fetched::Verdict;
+use super::kafka::fetched::{Source, Verdict};
 use super::kafka::group::{self, Group, GroupSettings};
 use super::kafka::inflate::Codec;
 use super::kafka::producer::{self, Producer, ProducerSettings};
@@ -17,7 +17,7 @@ use super::kafka::settings::Settings;
 use super::member::MemberFile;
 use super::outbox::Outbox;
 use super::topics;
-use super::{Bus, Full, Incoming, Severity, Status, Taken, Trouble};
+use super::{Bus, Full, Incoming, Position, Severity, Status, Taken, Trouble};
 use crate::config::{Compression, Kafka};
 use crate::wire::{Class, Record};
 use std::sync::Arc;
@@ -141,7 +141,9 @@ impl Bus for Native {
         self.client.receive(now);
         self.create_topics(now);
         if let Some(consumer) = self.consumer.as_mut().filter(|_| self.creation.is_none()) {
-            consumer.poll(now, &mut self.client.cluster, orders_max, &mut |position, record| {
+            consumer.poll(now, &mut self.client.cluster, orders_max, &mut |source, record| {
+                let Source { partition, incarnation } = source;
+                let position = Position { partition, incarnation, offset: record.offset };
                 // A tombstone says nothing: it is an order without a text, and will be rejected as such.
                 match orders(Incoming { position, payload: record.value.unwrap_or_default() }) {
                     Taken::Done => Verdict::Done,
@@ -171,9 +173,10 @@ impl Bus for Native {
     }
 
     fn status(&self) -> Status {
-        let consumer = self.consumer.as_ref().and_then(|consumer| trouble(consumer.group()));
+        let group = self.consumer.as_ref().and_then(|consumer| trouble(consumer.group()));
         let degraded = |reason: &Arc<str>| Trouble { severity: Severity::Degraded, reason: Arc::clone(reason) };
-        let producer = self.client.cluster.trouble().into_iter().chain(self.producer.trouble()).map(degraded);
+        let topic = self.consumer.as_ref().and_then(Consumer::trouble);
+        let client = topic.into_iter().chain(self.client.cluster.trouble()).chain(self.producer.trouble()).map(degraded);
         let consumer_errors = |consumer: &Consumer| consumer.group().errors() + consumer.fetch_counts().errors;
         Status {
             connected: self.client.cluster.is_connected(),
@@ -187,7 +190,7 @@ impl Bus for Native {
                 + self.producer.errors()
                 + self.consumer.as_ref().map_or(0, consumer_errors)
                 + self.member.as_ref().map_or(0, MemberFile::errors),
-            trouble: Trouble::worst(consumer.into_iter().chain(producer)),
+            trouble: Trouble::worst(group.into_iter().chain(client)),
         }
     }
 

@@ -4,10 +4,9 @@ use crate::scripted::sim::{self, Sim, Way};
 use crate::scripted::tcp::Served;
 use crate::scripted::{Act, Broker, Script};
 use kafka_protocol::messages::ApiKey::{self, *};
-use mokasim::bus::Position;
 use mokasim::bus::kafka::consumer::Consumer;
 use mokasim::bus::kafka::fetch::FetchSettings;
-use mokasim::bus::kafka::fetched::Verdict;
+use mokasim::bus::kafka::fetched::{Source, Verdict};
 use mokasim::bus::kafka::group::GroupSettings;
 use std::time::Duration;
 
@@ -60,7 +59,7 @@ pub(crate) struct Reading {
     pub(crate) consumer: Consumer,
     pub(crate) seen: Vec<String>,
     /// Where each was.
-    pub(crate) positions: Vec<Position>,
+    pub(crate) positions: Vec<(Source, i64)>,
 }
 
 impl Reading {
@@ -76,8 +75,8 @@ impl Reading {
             assert!(self.sim.elapsed() < deadline, "not {what}: seen {:?}, {:?}", self.seen, self.consumer.group());
             let Self { sim, consumer, seen, positions } = self;
             sim.turn(|cluster, now| {
-                consumer.poll(now, cluster, 3, &mut |position, record| {
-                    positions.push(position);
+                consumer.poll(now, cluster, 3, &mut |source, record| {
+                    positions.push((source, record.offset));
                     seen.push(String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
                     Verdict::Done
                 });

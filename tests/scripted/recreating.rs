@@ -1,7 +1,8 @@
 //! The orders topic is deleted and created again while it is read.
 
 use crate::consuming::{Reading, TOPIC, add_order, with_orders};
-use crate::scripted::Broker;
+use crate::scripted::{Act, Broker, heard};
+use kafka_protocol::messages::ApiKey::Fetch;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -49,4 +50,42 @@ fn its_orders_are_read_once_each_and_are_no_redeliveries() {
             reads_each_topic_of_the_name(broker_of, has_ids, away);
         }
     }
+}
+
+fn told() -> Vec<String> {
+    heard::lines().into_iter().filter(|line| line.contains("topic orders")).collect()
+}
+
+#[test]
+fn that_it_is_away_is_told_once_when_it_has_lasted_and_when_it_is_over() {
+    for broker_of in [|broker| broker, Broker::classic] {
+        heard::listen();
+        let (broker, values) = with_orders(4);
+        let mut reading = Reading::new(broker_of(broker), 1);
+        reading.until("read", |reading| reading.seen.len() == values.len());
+        reading.sim.broker.delete(TOPIC);
+        pass(&mut reading, Duration::from_secs(8));
+        assert_eq!((reading.consumer.trouble(), told()), (None, vec![]));
+        pass(&mut reading, Duration::from_secs(60));
+        assert!(reading.consumer.trouble().is_some_and(|reason| reason.contains("orders is not read: Unknown")));
+        reading.sim.broker.create(TOPIC, 2);
+        reading.until("over", |reading| reading.consumer.trouble().is_none());
+        pass(&mut reading, Duration::from_secs(10));
+        let lines = told();
+        assert!(lines.len() <= 3 && lines[0].starts_with("WARN") && lines[0].contains("UnknownTopic"), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("read again after")), "{lines:#?}");
+    }
+}
+
+#[test]
+fn a_topic_that_may_not_be_read_is_told_at_once_and_once() {
+    heard::listen();
+    let (broker, values) = with_orders(4);
+    let mut reading = Reading::new(broker.script(&[(); 20].map(|()| (Fetch, Act::Fail(29)))), 1);
+    reading.until("told", |reading| reading.consumer.trouble().is_some());
+    assert!(reading.sim.elapsed() < Duration::from_secs(2), "{:?}", reading.sim.elapsed());
+    assert_eq!(&**reading.consumer.trouble().unwrap(), "topic orders is not read: TopicAuthorizationFailed (29)");
+    reading.until("read", |reading| reading.seen.len() == values.len());
+    pass(&mut reading, Duration::from_secs(1));
+    assert_eq!((reading.consumer.trouble(), told().len()), (None, 2));
 }

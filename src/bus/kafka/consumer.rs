@@ -6,11 +6,11 @@
 
 use super::cluster::{Cluster, Owner};
 use super::fetch::{FetchCounts, FetchSettings, Fetcher};
-use super::fetched::{Place, Verdict};
+use super::fetched::{Place, Source, Verdict};
 use super::group::{Group, GroupSettings, Start};
 use super::records::Record;
 use super::settings::Settings;
-use crate::bus::Position;
+use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ impl Consumer {
         now: Instant,
         cluster: &mut Cluster,
         records_max: usize,
-        sink: &mut dyn FnMut(Position, &Record<'_>) -> Verdict,
+        sink: &mut dyn FnMut(Source, &Record<'_>) -> Verdict,
     ) {
         cluster.want_topic(&self.topic, now);
         self.follow_topic(cluster);
@@ -74,6 +74,7 @@ impl Consumer {
         if !self.group.is_over() {
             self.fetcher.poll(now, cluster);
         }
+        self.fetcher.review(now, cluster);
     }
 
     /// A topic that was deleted and created again is another one, whatever its name: nothing known of the first is true of it.
@@ -117,6 +118,12 @@ impl Consumer {
     #[must_use]
     pub const fn fetch_counts(&self) -> FetchCounts {
         self.fetcher.counts()
+    }
+
+    /// Why the topic is not read, if it is not: what passes within seconds aside.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<&Arc<str>> {
+        self.fetcher.trouble()
     }
 
     /// The place that has been reached in a partition.

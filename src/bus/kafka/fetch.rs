@@ -13,14 +13,15 @@
 
 mod answers;
 mod requests;
+mod trouble;
 
 use super::connection::Ticket;
-use super::fetched::{Fetched, Place, Stop, Verdict};
+use super::fetched::{Fetched, Place, Source, Stop, Verdict};
 use super::records::{Reader, Record, RecordsError};
-use crate::bus::Position;
 use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
+use trouble::{Problem, Troubles};
 
 /// Settings of fetching; names and defaults are those of the Java client unless said otherwise.
 #[derive(Clone, Debug)]
@@ -76,6 +77,7 @@ pub(super) struct Fetcher {
     /// The partition whose batch `reader` has open, and whose turn it is.
     turn: i32,
     counts: FetchCounts,
+    troubles: Troubles,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,8 @@ struct Partition {
     /// Nothing is asked for it before.
     rest_until: Option<Instant>,
     failures: u32,
+    /// Why it was not read when it was last tried.
+    problem: Option<Problem>,
     /// How often the batch at `place` could not be read.
     damaged: u32,
 }
@@ -125,6 +129,12 @@ impl Partition {
         self.reset = true;
     }
 
+    /// It was answered as it should be.
+    fn succeeded(&mut self) {
+        self.failures = 0;
+        self.problem = None;
+    }
+
     fn is_resting(&self, now: Instant) -> bool {
         self.rest_until.is_some_and(|until| until > now)
     }
@@ -143,6 +153,7 @@ impl Fetcher {
             reader,
             turn: 0,
             counts: FetchCounts::default(),
+            troubles: Troubles::default(),
         }
     }
 
@@ -208,7 +219,7 @@ impl Fetcher {
         now: Instant,
         mut budget: usize,
         may_deliver: &dyn Fn(i32) -> bool,
-        sink: &mut dyn FnMut(Position, &Record<'_>) -> Verdict,
+        sink: &mut dyn FnMut(Source, &Record<'_>) -> Verdict,
         moved: &mut dyn FnMut(i32, Place),
     ) {
         for _ in 0..self.partitions.len() {
@@ -234,15 +245,15 @@ impl Fetcher {
         now: Instant,
         budget: &mut usize,
         may_deliver: &dyn Fn(i32) -> bool,
-        sink: &mut dyn FnMut(Position, &Record<'_>) -> Verdict,
+        sink: &mut dyn FnMut(Source, &Record<'_>) -> Verdict,
         moved: &mut dyn FnMut(i32, Place),
     ) -> (bool, bool) {
         let index = self.turn;
         let Some(partition) = self.partitions.get_mut(&index).filter(|_| may_deliver(index)) else { return (true, false) };
         let Some(mut place) = partition.place else { return (true, false) };
         let incarnation = self.incarnations.get(&index).copied().unwrap_or_default();
-        let mut hand_out =
-            |record: &Record<'_>| sink(Position { partition: index, incarnation, offset: record.offset }, record);
+        let source = Source { partition: index, incarnation };
+        let mut hand_out = |record: &Record<'_>| sink(source, record);
         let before = place;
         let mut stopped = (true, false);
         while let Some(fetched) = partition.buffers.front_mut() {

@@ -13,6 +13,15 @@ pub enum Verdict {
     Later,
 }
 
+/// Where a record was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// The partition.
+    pub partition: i32,
+    /// How often its offsets have begun anew, with a topic that was deleted and created again.
+    pub incarnation: u32,
+}
+
 /// The place in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

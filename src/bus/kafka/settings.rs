@@ -46,7 +46,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(10),
             backoff_first: Duration::from_millis(50),
             backoff_max: Duration::from_secs(1),
-            metadata_max_age: Duration::from_secs(300),
+            metadata_max_age: Duration::from_secs(60),
             in_flight_max: 16,
             auto_create_topics: true,
             jitter_seed: 0,

@@ -1,11 +1,32 @@
 //! What people are told of a trouble: in the log when it begins and when it is over, and on the health page while it lasts.
 
+use kafka_protocol::error::ResponseError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The time in which one thing's troubles may begin so often in the log; more is noise, whatever a broker does.
 const WINDOW: Duration = Duration::from_secs(60);
 const BEGINNINGS_MAX: u32 = 4;
+
+/// What time mends is no trouble before it has lasted so long: partitions find a new leader in a few seconds.
+pub(super) const LASTING: Duration = Duration::from_secs(10);
+
+/// An error code for people.
+pub(super) fn describe(code: i16) -> String {
+    match ResponseError::try_from_code(code) {
+        Some(ResponseError::InvalidTimestamp) => "timestamps too far from the broker's clock; see the topic's \
+             message.timestamp.after.max.ms and message.timestamp.before.max.ms"
+            .into(),
+        Some(error) => format!("{error:?} ({code})"),
+        None => "no error".into(),
+    }
+}
+
+/// Whether time may mend what a code says. An error that the broker itself does not know (-1) may pass, as may one unknown here.
+pub(super) fn may_pass(code: i16) -> bool {
+    let passes = |error: ResponseError| error.is_retriable() || error == ResponseError::UnknownServerError;
+    ResponseError::try_from_code(code).is_none_or(passes)
+}
 
 /// Whether the log has been told of a thing's trouble, of kind `K`.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use super::super::connection::Answer;
 use super::super::error::Failure;
 use super::super::fetched::{Fetched, Place};
 use super::super::records::next_offset;
+use super::trouble::{Cause, Problem};
 use super::{Fetch, Fetcher};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -46,7 +47,7 @@ impl Fetcher {
         let answer = answer.decode::<FetchRequest>()?;
         let mut unanswered: Vec<i32> = fetch.from.iter().map(|(index, _)| *index).collect();
         if let Some(error) = ResponseError::try_from_code(answer.error_code) {
-            self.refused(&unanswered, &error.to_string(), now, cluster);
+            self.rest(&unanswered, Some(&Cause::Code(error.code())), now, cluster);
             return Ok(());
         }
         for data in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
@@ -55,7 +56,7 @@ impl Fetcher {
             self.take_partition(index, from, data, now, cluster);
         }
         if !unanswered.is_empty() {
-            self.refused(&unanswered, LEFT_OUT, now, cluster);
+            self.rest(&unanswered, Some(&useless(LEFT_OUT)), now, cluster);
         }
         Ok(())
     }
@@ -75,14 +76,14 @@ impl Fetcher {
                 partition.gone = from;
                 return;
             }
-            Some(error) => return self.refused(&[index], &error.to_string(), now, cluster),
+            Some(error) => return self.rest(&[index], Some(&Cause::Code(error.code())), now, cluster),
         }
         let bytes = data.records.unwrap_or_default();
         let next = next_offset(&bytes, from);
         if next == from && !bytes.is_empty() {
-            return self.refused(&[index], "the answer has bytes but no batch", now, cluster);
+            return self.rest(&[index], Some(&useless("the answer has bytes but no batch")), now, cluster);
         }
-        partition.failures = 0;
+        partition.succeeded();
         partition.high_watermark = Some(data.high_watermark);
         partition.fetch_from = next;
         if next > from {
@@ -105,11 +106,11 @@ impl Fetcher {
             unanswered.retain(|other| *other != index);
             let Some(partition) = self.partitions.get_mut(&index).filter(|partition| partition.reset) else { continue };
             if let Some(error) = ResponseError::try_from_code(answered.error_code) {
-                self.refused(&[index], &error.to_string(), now, cluster);
+                self.rest(&[index], Some(&Cause::Code(error.code())), now, cluster);
                 continue;
             }
             let place = Place { next: answered.offset.max(0), leader_epoch: -1 };
-            partition.failures = 0;
+            partition.succeeded();
             if place.next < std::mem::take(&mut partition.gone)
                 && let Some(incarnation) = self.incarnations.get_mut(&index)
             {
@@ -120,32 +121,33 @@ impl Fetcher {
             begun(index, place);
         }
         if !unanswered.is_empty() {
-            self.refused(&unanswered, LEFT_OUT, now, cluster);
+            self.rest(&unanswered, Some(&useless(LEFT_OUT)), now, cluster);
         }
         Ok(())
     }
 
-    /// The request came to nothing. That a broker is away has been logged for all that use it.
+    /// The request came to nothing. That a broker is away is told for all that use it.
     pub(super) fn failed(&mut self, indices: &[i32], failure: &Failure, now: Instant, cluster: &mut Cluster) {
-        let level = if failure.is_absence() { log::Level::Debug } else { log::Level::Warn };
-        self.rest(indices, level, &failure.to_string(), now, cluster);
-    }
-
-    fn refused(&mut self, indices: &[i32], why: &str, now: Instant, cluster: &mut Cluster) {
-        self.rest(indices, log::Level::Warn, why, now, cluster);
+        let cause = (!failure.is_absence()).then(|| useless(failure));
+        self.rest(indices, cause.as_ref(), now, cluster);
     }
 
     /// The leader may have moved, or have lost its connection: what is known of it is asked for again, and then the partition.
-    fn rest(&mut self, indices: &[i32], level: log::Level, why: &str, now: Instant, cluster: &mut Cluster) {
+    fn rest(&mut self, indices: &[i32], cause: Option<&Cause>, now: Instant, cluster: &mut Cluster) {
         self.counts.errors += 1;
         cluster.refresh_metadata(now);
         for index in indices {
             let Some(partition) = self.partitions.get_mut(index) else { continue };
-            if partition.failures == 0 {
-                log::log!(level, "{} partition {index}: {why}", self.topic);
+            if let Some(cause) = cause {
+                log::debug!("{} partition {index}: {cause}", self.topic);
+                Problem::note(&mut partition.problem, cause.clone(), now);
             }
             partition.failures = partition.failures.saturating_add(1);
             partition.rest_until = Some(now + cluster.backoff(partition.failures));
         }
     }
+}
+
+fn useless(why: &(impl ToString + ?Sized)) -> Cause {
+    Cause::Useless(why.to_string())
 }

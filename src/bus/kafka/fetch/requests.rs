@@ -3,6 +3,7 @@
 use super::super::cluster::{Cluster, Owner};
 use super::super::error::Failure;
 use super::super::link::{Lane, Target};
+use super::trouble::{Cause, Problem};
 use super::{BUFFERS_MAX, Fetch, Fetcher};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -46,16 +47,19 @@ impl Fetcher {
     }
 
     /// Partitions about which something may be asked, by the broker that leads them.
-    fn leaders(&self, now: Instant, cluster: &mut Cluster) -> BTreeMap<i32, Vec<i32>> {
+    fn leaders(&mut self, now: Instant, cluster: &mut Cluster) -> BTreeMap<i32, Vec<i32>> {
         let mut leaders: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
         let mut leaderless = false;
-        for (&index, partition) in &self.partitions {
+        for (&index, partition) in &mut self.partitions {
             if partition.asked || partition.is_resting(now) || (partition.place.is_none() && !partition.reset) {
                 continue;
             }
             match cluster.metadata().leader(&self.topic, index) {
                 Some(broker) => leaders.entry(broker).or_default().push(index),
-                None => leaderless = true,
+                None => {
+                    leaderless = true;
+                    Problem::note(&mut partition.problem, Cause::Leaderless, now);
+                }
             }
         }
         if leaderless {

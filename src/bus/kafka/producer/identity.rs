@@ -3,9 +3,9 @@
 use super::super::cluster::{Cluster, Completion, Owner};
 use super::super::connection::{Answer, Ticket};
 use super::super::told::Told;
+use super::super::told::describe;
 use super::Producer;
 use super::partition::Identity;
-use super::topic::describe;
 use kafka_protocol::messages::InitProducerIdRequest;
 use std::time::Instant;
 

@@ -1,8 +1,9 @@
 //! Whether records are taken: told to the log and to the health page.
 
 use super::super::cluster::Cluster;
+use super::super::told::{LASTING, describe};
 use super::Producer;
-use super::topic::{Cause, LASTING, describe};
+use super::topic::Cause;
 use super::verdict::is_lasting;
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,14 +1,10 @@
 //! A topic that is written to, and what is wrong with it.
 
-use super::super::told::Told;
+use super::super::told::{LASTING, Told, describe};
 use super::partition::Partition;
 use super::verdict::is_lasting;
-use kafka_protocol::error::{ParseResponseErrorCode as _, ResponseError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use uuid::Uuid;
-
-/// What time mends is no trouble before it has lasted so long: partitions find a new leader in a few seconds.
-pub(super) const LASTING: Duration = Duration::from_secs(10);
 
 /// Why records of a topic are not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,16 +88,5 @@ impl Topic {
         let lost = std::mem::take(lost);
         let lost = if lost > 0 { format!("; lost: {lost}") } else { String::new() };
         log::info!("topic {name}: records are taken again after {:.1} s{lost}", lasted.as_secs_f64());
-    }
-}
-
-/// An error code for people.
-pub(super) fn describe(code: i16) -> String {
-    match code.err() {
-        Some(ResponseError::InvalidTimestamp) => "timestamps too far from the broker's clock; see the topic's \
-             message.timestamp.after.max.ms and message.timestamp.before.max.ms"
-            .into(),
-        Some(error) => format!("{error:?} ({code})"),
-        None => "no error".into(),
     }
 }

@@ -1,5 +1,7 @@
 //! What an error code of Produce asks for, as the Java client takes it.
 
+use super::super::told::may_pass;
+
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -45,11 +47,7 @@ impl Verdict {
     }
 }
 
-/// Whether time alone does not mend what `code` says: an operator must, or the record is at fault. An error that the broker
-/// itself does not know (-1) may pass.
+/// Whether time alone does not mend what `code` says: an operator must, or the record is at fault.
 pub(super) fn is_lasting(code: i16) -> bool {
-    use kafka_protocol::error::ResponseError;
-    let passes = |error: ResponseError| error.is_retriable() || error == ResponseError::UnknownServerError;
-    let is_known = ResponseError::try_from_code(code).is_some_and(|error| !passes(error));
-    is_known && matches!(Verdict::of(code), Verdict::Retry | Verdict::Refused | Verdict::TooLarge)
+    !may_pass(code) && matches!(Verdict::of(code), Verdict::Retry | Verdict::Refused | Verdict::TooLarge)
 }
