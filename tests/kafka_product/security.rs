@@ -107,6 +107,8 @@ fn check_right(case: &Case, cluster: &Cluster) {
     send_orders(cluster, case.name, [order("L-1", "Italia")]);
     let factory = place.start(&["run", "--speed", "60", "--broker", cluster.get(case.listener)]);
     wait_for(case.name, || factory.health()["completed_lots"] == 1);
+    // A leader of a topic that is new may be long in coming, and a factory that is told to stop does not wait for it.
+    wait_for(case.name, || factory.health()["outbox_records"] == 0);
     assert_eq!(factory.health()["status"], "healthy");
     let said = factory.stop();
     assert!(said.contains("every record is acknowledged"), "{}: {said}", case.name);
