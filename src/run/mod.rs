@@ -37,6 +37,9 @@ use supervisor::Supervisor;
 const ORDERS_A_POLL_MAX: usize = 256;
 /// The longest rest without a look at the signals.
 const REST_MAX: Duration = Duration::from_millis(500);
+/// A fast clock goes on while less than this waits: what the bus sends at once, and a little more. Memory that is written again
+/// soon is warm, and a lead is good for nothing.
+const LEAD_BYTES_MAX: u64 = 5 << 20;
 /// How long a fast clock waits for the bus before it looks again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// After a signal, records may still leave for so long.
@@ -188,7 +191,7 @@ impl Live {
     /// One turn: simulated time goes on, records go out, orders come in. All of it is bounded.
     fn step(&mut self, now: Instant) -> Result<Pace, Failure> {
         let fast = self.clock.is_none();
-        if !self.publish() || (fast && !self.bus.has_room()) {
+        if !self.publish() || (fast && self.is_ahead()) {
             self.poll(now, 0);
             return Ok(Pace::NoRoom);
         }
@@ -217,6 +220,10 @@ impl Live {
     fn poll(&mut self, now: Instant, orders_max: usize) {
         let production = &mut self.production;
         self.bus.poll(now, orders_max, &mut |incoming| production.take(incoming));
+    }
+
+    fn is_ahead(&self) -> bool {
+        !self.bus.has_room() || self.bus.status().outbox_bytes > LEAD_BYTES_MAX
     }
 
     /// Whether every order there is at present has been taken.
