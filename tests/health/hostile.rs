@@ -90,8 +90,9 @@ fn hostile_clients_cost_nothing_and_delay_nobody() {
         drop(running);
         assert!(threads_now <= threads + 1, "{threads} threads before, {threads_now} with the test's own one");
         assert!(kib_now < kib + 4 * 1024, "resident: {kib} KiB before, {kib_now} KiB after");
+        // The server takes a connection before it puts out another, and a client that comes again connects before it hangs up.
         assert!(
-            open_now <= open + CLIENTS + 64,
+            open_now <= open + CLIENTS + 64 + 2,
             "descriptors: {open} before, {open_now} with {CLIENTS} clients of the test"
         );
     });
