@@ -15,6 +15,18 @@ use std::time::Duration;
 /// The exit code of the script when something is missing on this machine.
 const UNAVAILABLE: i32 = 69;
 
+/// Settings of a broker for which a member of a KIP-848 group that says nothing for six seconds has left it (45 s by default).
+pub(crate) const SHORT_SESSIONS: [&str; 8] = [
+    "--set",
+    "group.consumer.min.session.timeout.ms=1000",
+    "--set",
+    "group.consumer.session.timeout.ms=6000",
+    "--set",
+    "group.consumer.min.heartbeat.interval.ms=100",
+    "--set",
+    "group.consumer.heartbeat.interval.ms=500",
+];
+
 /// A cluster. It goes down when this is dropped, and when the test's process ends.
 pub(crate) struct Cluster {
     name: String,

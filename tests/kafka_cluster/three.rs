@@ -1,24 +1,12 @@
 //! The cluster, and a factory's topics on it.
 
-use crate::broker::{Cluster, ToSend};
+use crate::broker::{Cluster, SHORT_SESSIONS, ToSend};
 use crate::program::{Place, wait_for};
 use crate::wire_check::Ledger;
 use crate::world::{World, order};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// A member that says nothing for six seconds has left the group (45 s by default).
-const SETTINGS: [&str; 8] = [
-    "--set",
-    "group.consumer.min.session.timeout.ms=1000",
-    "--set",
-    "group.consumer.session.timeout.ms=6000",
-    "--set",
-    "group.consumer.min.heartbeat.interval.ms=100",
-    "--set",
-    "group.consumer.heartbeat.interval.ms=500",
-];
 
 static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
 
@@ -32,7 +20,7 @@ impl Three {
         let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
         CLUSTER.clear_poison();
         if cluster.is_none() {
-            *cluster = Cluster::up("cluster", "4.3.1", &[&["--brokers", "3"][..], &SETTINGS].concat());
+            *cluster = Cluster::up("cluster", "4.3.1", &[&["--brokers", "3"][..], &SHORT_SESSIONS].concat());
         } else if was_left_broken {
             cluster.as_ref()?.act("restart", None);
         }

@@ -1,21 +1,10 @@
 //! Two instances with one `group_instance_id`, as a configuration or a disk that is copied makes them.
 
-use crate::broker::Cluster;
+use crate::broker::{Cluster, SHORT_SESSIONS};
 use crate::program::{Place, Running, wait_for};
 use crate::world::{World, metric, order, shared};
 use std::sync::OnceLock;
 
-/// The broker gives up a member that has said nothing for six seconds (45 by default).
-const SETTINGS: [&str; 8] = [
-    "--set",
-    "group.consumer.min.session.timeout.ms=1000",
-    "--set",
-    "group.consumer.session.timeout.ms=6000",
-    "--set",
-    "group.consumer.min.heartbeat.interval.ms=100",
-    "--set",
-    "group.consumer.heartbeat.interval.ms=500",
-];
 const NAME: &str = "group_instance_id = \"edge-1\"";
 const SPEED: [&str; 2] = ["--speed", "5"];
 const ORDERS: u64 = 6;
@@ -23,7 +12,7 @@ const ORDERS: u64 = 6;
 /// A broker with the groups of KIP-848.
 fn modern() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
-    CLUSTER.get_or_init(|| Cluster::up("twins", "4.3.1", &SETTINGS)).as_ref()
+    CLUSTER.get_or_init(|| Cluster::up("twins", "4.3.1", &SHORT_SESSIONS)).as_ref()
 }
 
 fn accepted(factory: &Running) -> u64 {
