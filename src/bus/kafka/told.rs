@@ -9,7 +9,12 @@ const WINDOW: Duration = Duration::from_secs(60);
 const BEGINNINGS_MAX: u32 = 4;
 
 /// What time mends is no trouble before it has lasted so long: partitions find a new leader in a few seconds.
-pub(super) const LASTING: Duration = Duration::from_secs(10);
+const LASTING: Duration = Duration::from_secs(10);
+
+/// Whether what began at `since` is trouble by now. While no broker was connected, nothing could mend it.
+pub(super) fn has_lasted(since: Instant, connected_since: Instant, now: Instant) -> bool {
+    since.max(connected_since) + LASTING <= now
+}
 
 /// An error code for people.
 pub(super) fn describe(code: i16) -> String {

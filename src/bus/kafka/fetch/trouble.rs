@@ -1,7 +1,7 @@
 //! Whether the topic is read: told to the log and to the health page.
 
 use super::super::cluster::Cluster;
-use super::super::told::{LASTING, Shown, Told, describe, may_pass};
+use super::super::told::{Shown, Told, describe, has_lasted, may_pass};
 use super::{Fetcher, Partition};
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,7 +44,7 @@ impl Problem {
     /// What passes of itself is none yet.
     fn is_due(&self, connected_since: Instant, now: Instant) -> bool {
         let lasts = matches!(self.cause, Cause::Code(code) if !may_pass(code));
-        lasts || self.since.max(connected_since) + LASTING <= now
+        lasts || has_lasted(self.since, connected_since, now)
     }
 }
 

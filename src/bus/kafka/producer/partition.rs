@@ -15,7 +15,7 @@ use super::super::batch::{Record, Sealed, Stamp, Writer, advance};
 use super::super::connection::Ticket;
 use super::super::inflate::Codec;
 use super::super::pool::Pool;
-use super::super::told::LASTING;
+use super::super::told::has_lasted;
 use super::topic::Cause;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -281,7 +281,7 @@ impl Partition {
             // One that says nothing is the cluster's matter.
             Some((_, Some(since))) => (since, self.problem.map(|problem| Cause::Code(problem.code))),
         };
-        cause.filter(|_| self.waiting_since.is_some_and(|waiting| waiting.max(since) + LASTING <= now))
+        cause.filter(|_| self.waiting_since.is_some_and(|waiting| has_lasted(waiting, since, now)))
     }
 
     /// Failures in a row.

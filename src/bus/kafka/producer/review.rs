@@ -1,7 +1,7 @@
 //! Whether records are taken: told to the log and to the health page.
 
 use super::super::cluster::Cluster;
-use super::super::told::{LASTING, describe};
+use super::super::told::{describe, has_lasted};
 use super::Producer;
 use super::topic::Cause;
 use super::verdict::is_lasting;
@@ -27,7 +27,7 @@ impl Producer {
     /// Looks whether records of each topic are taken. While no broker is connected, that is all there is to say.
     pub(super) fn review(&mut self, cluster: &Cluster, now: Instant) {
         let Some(connected_since) = cluster.connected_since() else { return };
-        let lasts = |(code, since): (i16, Instant)| is_lasting(code) || since.max(connected_since) + LASTING <= now;
+        let lasts = |(code, since): (i16, Instant)| is_lasting(code) || has_lasted(since, connected_since, now);
         let mut concern = None;
         if let Some((code, _)) = self.introduction.problem.filter(|problem| lasts(*problem)) {
             if self.introduction.told.begins(code, now) {
@@ -53,7 +53,7 @@ impl Producer {
                     reason += &format!("; records lost: {lost}");
                 }
                 if *others > 0 {
-                    reason += &format!("; {others} other topics are in trouble too");
+                    reason += &format!("; topics in trouble besides: {others}");
                 }
                 reason
             }

@@ -1,6 +1,6 @@
 //! A topic that is written to, and what is wrong with it.
 
-use super::super::told::{LASTING, Told, describe};
+use super::super::told::{Told, describe, has_lasted};
 use super::partition::Partition;
 use super::verdict::is_lasting;
 use std::time::Instant;
@@ -67,8 +67,7 @@ impl Topic {
         connected_since: Instant,
         leader_since: impl Fn(i32) -> Option<Instant>,
     ) -> Option<(Cause, u64)> {
-        let of_topic =
-            self.problem.filter(|(code, since)| is_lasting(*code) || (*since).max(connected_since) + LASTING <= now);
+        let of_topic = self.problem.filter(|(code, since)| is_lasting(*code) || has_lasted(*since, connected_since, now));
         let mut partitions = self.partitions.iter();
         let of_partition = || partitions.find_map(|partition| partition.trouble(now, connected_since, &leader_since));
         let Some(cause) = of_topic.map(|(code, _)| Cause::Code(code)).or_else(of_partition) else {
