@@ -1,9 +1,16 @@
 # The image is one static file and a configuration: no shell, no user names, nothing to write to but /data.
-FROM docker.io/library/rust:1-alpine AS build
-RUN apk add --no-cache musl-dev
+FROM docker.io/library/rust:1 AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked && mkdir -p /image/bin /image/data && cp target/release/mokasim /image/bin/
+# The file that `make static` makes and that is tested.
+RUN case $(dpkg --print-architecture) in \
+        amd64) target=x86_64-unknown-linux-musl packages=musl-tools ;; \
+        arm64) target=aarch64-unknown-linux-musl packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+        *) echo "expected amd64 or arm64, found $(dpkg --print-architecture)" >&2; exit 1 ;; \
+    esac \
+    && apt-get update -q && apt-get install -qy --no-install-recommends $packages \
+    && rustup target add $target && deploy/static $target \
+    && install -D target/$target/static/mokasim /image/bin/mokasim && mkdir /image/data
 
 FROM scratch
 COPY --from=build /image/bin/mokasim /bin/mokasim
