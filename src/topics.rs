@@ -12,8 +12,10 @@ use std::time::Duration;
 
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long what was created may take to be known to every broker and to have leaders.
+/// How long what was created may take to be known to every broker and to have leaders,
 const SPREAD_MAX: Duration = Duration::from_secs(5);
+/// and how long what is missing is looked for when nothing is known to have been created.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 /// Between two looks whether it is.
 const SPREAD_TURN: Duration = Duration::from_millis(100);
 
@@ -36,15 +38,7 @@ pub fn create(config: &Config, partitions: i32) -> Result<String, Failure> {
     if !refusals.is_empty() {
         return Err(unavailable(refusals.join("\n")));
     }
-    let deadline = clock::now() + SPREAD_MAX;
-    loop {
-        let described = describe(config)?;
-        let is_led = |topic: &Option<Described>| topic.as_ref().is_some_and(|topic| topic.leaderless == 0);
-        if described.iter().all(is_led) || deadline <= clock::now() {
-            return Ok(show(config, described, &notes));
-        }
-        clock::sleep(SPREAD_TURN);
-    }
+    Ok(show(config, settled(config, SPREAD_MAX)?, &notes))
 }
 
 /// Returns the topics of the configuration as the broker has them.
@@ -52,7 +46,7 @@ pub fn create(config: &Config, partitions: i32) -> Result<String, Failure> {
 /// # Errors
 /// No broker is configured, or it cannot be reached.
 pub fn list(config: &Config) -> Result<String, Failure> {
-    Ok(show(config, describe(config)?, &[]))
+    Ok(show(config, settled(config, LOOK_MAX)?, &[]))
 }
 
 fn admin(config: &Config) -> Result<Admin<'static>, Failure> {
@@ -67,6 +61,19 @@ fn admin(config: &Config) -> Result<Admin<'static>, Failure> {
 
 fn unavailable(text: String) -> Failure {
     Failure::new(Exit::Unavailable, text)
+}
+
+/// The topics once all are there and have leaders, or as they stand after so long.
+fn settled(config: &Config, patience: Duration) -> Result<Vec<Option<Described>>, Failure> {
+    let deadline = clock::now() + patience;
+    loop {
+        let described = describe(config)?;
+        let is_led = |topic: &Option<Described>| topic.as_ref().is_some_and(|topic| topic.leaderless == 0);
+        if described.iter().all(is_led) || deadline <= clock::now() {
+            return Ok(described);
+        }
+        clock::sleep(SPREAD_TURN);
+    }
 }
 
 fn describe(config: &Config) -> Result<Vec<Option<Described>>, Failure> {
