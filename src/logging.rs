@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use stderr::Stderr;
 use time::macros::format_description;
@@ -80,6 +81,8 @@ pub struct Logging {
     target: Target,
     config: Arc<Mutex<Log>>,
     outlets: Arc<Outlets>,
+    /// Lines that the file has not taken, and does not tell of yet.
+    lost: Arc<AtomicU64>,
 }
 
 /// Logs from now on. A disk that is full later, or a terminal that is closed, loses lines and nothing else.
@@ -91,12 +94,13 @@ pub fn init(config: &Log, target: Target) -> Result<Logging, InitError> {
     if target == Target::File && config.file.is_none() {
         return Err(InitError::NoFile);
     }
-    let (outlets, trouble) = open(config, target);
+    let lost = Arc::default();
+    let (outlets, trouble) = open(config, target, &lost);
     trouble.map_or(Ok(()), Err)?;
     let outlets = Arc::new(Outlets(RwLock::new(outlets)));
     log::set_boxed_logger(Box::new(Arc::clone(&outlets)))?;
     log::set_max_level(outlets.level_max());
-    Ok(Logging { target, config: Arc::new(Mutex::new(config.clone())), outlets })
+    Ok(Logging { target, config: Arc::new(Mutex::new(config.clone())), outlets, lost })
 }
 
 impl Logging {
@@ -108,7 +112,7 @@ impl Logging {
         if let Some(levels) = levels {
             (config.level, config.terminal_level) = (levels.level, levels.terminal_level);
         }
-        let (outlets, trouble) = open(&config, self.target);
+        let (outlets, trouble) = open(&config, self.target, &self.lost);
         if let Some(trouble) = &trouble {
             // To the file as it was, too.
             log::error!("{trouble}; it is tried again with each line");
@@ -168,7 +172,7 @@ fn stderr_is_journal() -> bool {
 }
 
 /// Everywhere that lines shall go, and what is wrong with the file: it is opened once it can be.
-fn open(config: &Log, target: Target) -> (Vec<Outlet>, Option<InitError>) {
+fn open(config: &Log, target: Target, lost: &Arc<AtomicU64>) -> (Vec<Outlet>, Option<InitError>) {
     let mut outlets = Vec::new();
     match target {
         Target::Auto | Target::Terminal => outlets.push((config.terminal_level, terminal(config.terminal_level))),
@@ -179,7 +183,7 @@ fn open(config: &Log, target: Target) -> (Vec<Outlet>, Option<InitError>) {
     }
     let mut trouble = None;
     if let (Target::Auto | Target::File, Some(path)) = (target, &config.file) {
-        let (outlet, opened) = file(path, config);
+        let (outlet, opened) = file(path, config, lost);
         outlets.push((config.level, outlet));
         trouble = opened.err().map(|source| InitError::File { path: path.clone(), source });
     }
@@ -220,8 +224,8 @@ fn terminal(level: LevelFilter) -> Box<dyn log::Log> {
     WriteLogger::new(level, format(), Stderr::default())
 }
 
-fn file(path: &Path, config: &Log) -> (Box<dyn log::Log>, io::Result<()>) {
-    let (file, opened) = RotatedFile::open(path, config.file_max_bytes as u64, config.files_kept);
+fn file(path: &Path, config: &Log, lost: &Arc<AtomicU64>) -> (Box<dyn log::Log>, io::Result<()>) {
+    let (file, opened) = RotatedFile::open(path, config.file_max_bytes as u64, config.files_kept, Arc::clone(lost));
     (WriteLogger::new(config.level, format(), file), opened)
 }
 
@@ -247,7 +251,7 @@ mod tests {
     }
 
     fn logger(path: &Path) -> Box<dyn log::Log> {
-        let (logger, opened) = file(path, &config(path));
+        let (logger, opened) = file(path, &config(path), &Arc::default());
         opened.unwrap();
         logger
     }
@@ -323,7 +327,7 @@ mod tests {
     fn a_full_disk_loses_lines_and_no_more() {
         // Every write to it fails as on a full disk.
         let path = Path::new("/dev/full");
-        let (logger, _) = file(path, &Log { file_max_bytes: usize::MAX, ..config(path) });
+        let (logger, _) = file(path, &Log { file_max_bytes: usize::MAX, ..config(path) }, &Arc::default());
         for _ in 0..1_000 {
             write(&*logger, Level::Error, TARGET, "a line that nobody will read");
         }

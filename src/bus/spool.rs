@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Held locked by the instance that uses the folder.
 const LOCK_FILE: &str = ".lock";
+/// More than three numbers take; what is longer is not ours.
+const POSITION_BYTES_MAX: u64 = 64;
 /// The [`Mark`] of the next order: three numbers.
 const POSITION_FILE: &str = ".position";
 /// How often the position is written while orders arrive, and how soon after a failure the disk is tried again.
@@ -294,10 +296,12 @@ pub(super) fn lock(dir: &Path) -> Result<File, SpoolError> {
 }
 
 fn load_position(path: &Path) -> Result<Mark, SpoolError> {
-    let text = match fs::read(path) {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(POSITION_BYTES_MAX).read_to_end(&mut bytes)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Mark::default()),
-        bytes => String::from_utf8_lossy(&bytes.map_err(SpoolError::at(path))?).into_owned(),
+        read => read.map_err(SpoolError::at(path))?,
     };
+    let text = String::from_utf8_lossy(&bytes);
     let parse = |text: &str| {
         let mut fields = text.split_ascii_whitespace();
         let (generation, offset) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);

@@ -7,6 +7,8 @@ use rolling_file::{BasicRollingFileAppender, RollingConditionBasic};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file of whole lines that is moved out of the way when it is full. Lines that a disk does not take are lost, and the next one
 /// that it takes stands behind their number.
@@ -19,14 +21,15 @@ pub(super) struct RotatedFile {
     len: u64,
     len_max: u64,
     line: Vec<u8>,
-    lost: u64,
+    /// Outlives this file: one that is opened in its place tells of them.
+    lost: Arc<AtomicU64>,
 }
 
 impl RotatedFile {
     /// Continues the file at `path`; beside it, `kept` full ones are kept. Where it cannot be opened, it is tried again with each
-    /// line.
-    pub(super) fn open(path: &Path, len_max: u64, kept: usize) -> (Self, io::Result<()>) {
-        let mut file = Self { path: path.to_owned(), kept, file: None, len: 0, len_max, line: Vec::new(), lost: 0 };
+    /// line. `lost` is how many lines were lost before.
+    pub(super) fn open(path: &Path, len_max: u64, kept: usize, lost: Arc<AtomicU64>) -> (Self, io::Result<()>) {
+        let mut file = Self { path: path.to_owned(), kept, file: None, len: 0, len_max, line: Vec::new(), lost };
         let opened = file.opened().map(|_| ());
         (file, opened)
     }
@@ -47,7 +50,7 @@ impl RotatedFile {
     }
 
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
-        let (len, len_max, lost) = (self.len, self.len_max, self.lost);
+        let (len, len_max, lost) = (self.len, self.len_max, self.lost.load(Ordering::Relaxed));
         let file = self.opened()?;
         let full = len >= len_max;
         if full {
@@ -55,10 +58,10 @@ impl RotatedFile {
             let _ = file.rollover();
         }
         if lost > 0 {
-            file.write_all(format!("({lost} lines are missing here)\n").as_bytes())?;
+            file.write_all(format!("(lines missing here: {lost})\n").as_bytes())?;
         }
         file.write_all(line)?;
-        self.lost = 0;
+        self.lost.fetch_sub(lost, Ordering::Relaxed);
         self.len = if full { 0 } else { self.len } + line.len() as u64;
         Ok(())
     }
@@ -72,7 +75,7 @@ impl Write for RotatedFile {
             let line = std::mem::take(&mut self.line);
             if self.write_line(&line).is_err() {
                 self.file = None;
-                self.lost += 1;
+                self.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(bytes.len())
@@ -105,7 +108,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("simulator.log");
         fs::write(&path, "a line cut sh").unwrap();
-        let (mut file, _) = RotatedFile::open(&path, 1_000, 1);
+        let (mut file, _) = RotatedFile::open(&path, 1_000, 1, Arc::default());
         let log = |file: &mut RotatedFile, text: &str| text.bytes().for_each(|byte| file.write_all(&[byte]).unwrap());
         log(&mut file, "first\n");
         // A folder in the place of the file: opening it for writing fails, as on a disk that has turned read-only.
@@ -118,6 +121,6 @@ mod tests {
         fs::write(&path, "a line cut sh").unwrap();
         log(&mut file, "second\n");
         log(&mut file, "third\n");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "a line cut sh\n(2 lines are missing here)\nsecond\nthird\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a line cut sh\n(lines missing here: 2)\nsecond\nthird\n");
     }
 }

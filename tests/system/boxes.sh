@@ -120,8 +120,8 @@ wait_for 30 "the disk to be used again" is connected 1
 health_says healthy 0 ""
 every_machine_sends
 wait_for 30 "the log to go on" grep -q 'records are written again' "$WORK/disk/simulator.log"
-grep -Eq '^\([0-9]+ lines are missing here\)$' "$WORK/disk/simulator.log" || fail "lines are missing in the log, and it does not say so"
-! grep -vE '^([0-9TZ:-]+ \[(INFO|WARN|ERROR)\] .*|\([0-9]+ lines are missing here\))$' "$WORK/disk/simulator.log" || fail "a broken line in the log"
+grep -Eq '^\(lines missing here: [0-9]+\)$' "$WORK/disk/simulator.log" || fail "lines are missing in the log, and it does not say so"
+! grep -vE '^([0-9TZ:-]+ \[(INFO|WARN|ERROR)\] .*|\(lines missing here: [0-9]+\))$' "$WORK/disk/simulator.log" || fail "a broken line in the log"
 stop
 every_record_is_accounted_for "disk that turned read-only" "$WORK/disk/data"
 umount "$WORK/disk" && umount "$WORK/disk"

@@ -2,7 +2,10 @@
 # The Debian package is installed, upgraded, removed and purged; a changed configuration is kept until it is purged.
 source "$(dirname "$0")/lib.sh"
 
-undo() { dpkg --purge mokametrics-simulator >/dev/null 2>&1; }
+undo() {
+    rm -f "$(deb 0.0.1-1)" "$(deb 0.0.2-1)"
+    dpkg --purge mokametrics-simulator >/dev/null 2>&1
+}
 package() { make -s -C "$ROOT" deb DEB_FLAGS="--deb-version $1" >"$WORK/deb.log" 2>&1 || { cat "$WORK/deb.log"; fail "make deb"; }; }
 dpkg_does() { DEBIAN_FRONTEND=noninteractive dpkg "$@" >"$WORK/dpkg.log" 2>&1 || { cat "$WORK/dpkg.log"; fail "dpkg $*"; }; }
 deb() { echo "$ROOT/target/deb/mokametrics-simulator_$1_amd64.deb"; }

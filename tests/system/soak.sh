@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
 # The soak of `make soak`, as long as SECONDS_LONG says.
 source "$(dirname "$0")/lib.sh"
-exec python3 "$ROOT/tests/system/soak.py" "${MOKASIM:-$ROOT/target/release/mokasim}" "${SECONDS_LONG:-600}"
+python3 "$ROOT/tests/system/soak.py" "${MOKASIM:-$ROOT/target/release/mokasim}" "${SECONDS_LONG:-600}"
