@@ -44,6 +44,9 @@ pub(super) struct Modern {
     /// What the coordinator knows that we read; `None` makes the next heartbeat tell everything.
     told: Option<Vec<i32>>,
     telling: Vec<i32>,
+    /// An assignment has come, and the coordinator waits to hear what we read by it, were it no other than before: what it has taken
+    /// away of a topic that is gone was never ours to give up.
+    owes_answer: bool,
     /// Of the run before this one; until it is not, or no longer, who has our name.
     previous_id: Option<StrBytes>,
     /// Before the next join, a member that may have our name is to be declared gone.
@@ -69,6 +72,7 @@ impl Modern {
             interval: Duration::ZERO,
             told: None,
             telling: Vec::new(),
+            owes_answer: false,
             previous_id: settings.previous_member_id.clone().map(StrBytes::from_string),
             releases: false,
             has_joined: false,
@@ -125,7 +129,7 @@ impl Modern {
     }
 
     pub(super) fn is_due(&self, now: Instant, assigned: &[i32]) -> bool {
-        self.told.as_deref() != Some(assigned) || self.heartbeat_at.is_none_or(|at| at <= now)
+        self.owes_answer || self.told.as_deref() != Some(assigned) || self.heartbeat_at.is_none_or(|at| at <= now)
     }
 
     /// The next heartbeat. `topic` is the id of the topic that is read.
@@ -148,7 +152,7 @@ impl Modern {
                 .with_rebalance_timeout_ms(settings.rebalance_timeout.as_millis() as i32)
                 .with_subscribed_topic_names(Some(vec![settings.topic_name()]));
         }
-        if told != Some(assigned) {
+        if std::mem::take(&mut self.owes_answer) || told != Some(assigned) {
             let owned = TopicPartitions::default().with_topic_id(topic).with_partitions(assigned.to_vec());
             request = request.with_topic_partitions(Some(if assigned.is_empty() { Vec::new() } else { vec![owned] }));
         }
@@ -168,6 +172,7 @@ impl Modern {
         self.interval = Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0).max(100));
         self.heartbeat_at = Some(now + self.interval);
         let assignment = answer.assignment.as_ref()?;
+        self.owes_answer = true;
         Some(assignment.topic_partitions.iter().map(|topic| (topic.topic_id, topic.partitions.clone())).collect())
     }
 
@@ -207,4 +212,26 @@ fn gone(settings: &GroupSettings, member_id: &StrBytes, epoch: i32) -> ConsumerG
 fn random_uuid() -> Uuid {
     let word = || RandomState::new().build_hasher().finish();
     uuid::Builder::from_random_bytes(((u128::from(word()) << 64) | u128::from(word())).to_be_bytes()).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_protocol::messages::consumer_group_heartbeat_response::Assignment;
+
+    #[test]
+    fn each_assignment_is_answered_with_what_is_read_though_that_has_not_changed() {
+        let now = crate::clock::now();
+        let settings = GroupSettings::new("g", "orders");
+        let mut modern = Modern::new(&settings);
+        let told = |modern: &mut Modern| modern.heartbeat(&settings, Uuid::nil(), &[]).topic_partitions;
+        let answer = ConsumerGroupHeartbeatResponse::default().with_member_epoch(1).with_heartbeat_interval_ms(5_000);
+        assert_eq!(told(&mut modern), Some(Vec::new()), "a join says everything");
+        modern.heard(now, &answer);
+        assert!(!modern.is_due(now, &[]));
+        assert_eq!(told(&mut modern), None);
+        modern.heard(now, &answer.with_assignment(Some(Assignment::default())));
+        assert!(modern.is_due(now, &[]));
+        assert_eq!(told(&mut modern), Some(Vec::new()));
+    }
 }
