@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A broker that acknowledges nothing for so long is not there.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Who acknowledges nothing for so long is not there: longer than a cluster needs to notice that a broker is frozen.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// After Ctrl-C, orders on their way may still arrive for so long.
 const FLUSH_MAX: Duration = Duration::from_millis(2_500);
 /// What nothing was acknowledged for so long for is told.

@@ -25,7 +25,7 @@ mod worker;
 use self::batch::Batch;
 use self::worker::{Command, Report, Worker};
 use super::outbox::Outbox;
-use super::{Bus, Full, Incoming, Position, Status, Taken};
+use super::{Bus, Full, Incoming, Position, Severity, Status, Taken, Trouble};
 use crate::config::{Compression, Kafka};
 use crate::wire::{Class, Record};
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
@@ -102,6 +102,8 @@ pub struct Classic {
 #[derive(Debug)]
 struct Link {
     up: bool,
+    /// Why the last attempt failed, until one succeeds.
+    down_for: Option<Arc<str>>,
     /// Counts the thread's steps; a thread that waits for an answer makes none.
     steps: Arc<AtomicU64>,
     steps_seen: u64,
@@ -155,7 +157,7 @@ impl Classic {
             done: BTreeMap::new(),
             commits_sent: 0,
             commits_done: 0,
-            link: Link { up: false, steps, steps_seen: 0, seen_at: now, stalled: false },
+            link: Link { up: false, down_for: None, steps, steps_seen: 0, seen_at: now, stalled: false },
             lag: None,
             refused: 0,
             errors: 0,
@@ -168,9 +170,13 @@ impl Classic {
     fn take_reports(&mut self) {
         for report in self.reports.try_iter().take(2 * COMMANDS_MAX) {
             match report {
-                Report::Up => self.link.up = true,
-                Report::Down => {
+                Report::Up => {
+                    self.link.up = true;
+                    self.link.down_for = None;
+                }
+                Report::Down(reason) => {
                     self.link.up = false;
+                    self.link.down_for = Some(reason);
                     self.errors += 1;
                 }
                 Report::Sent { batch, refused } => {
@@ -305,7 +311,7 @@ impl Bus for Classic {
             refused: self.refused,
             consumer_lag: self.lag.map(|lag| lag + (self.orders.len() + usize::from(self.held.is_some())) as u64),
             errors: self.errors,
-            trouble: None,
+            trouble: self.link.down_for.clone().map(|reason| Trouble { severity: Severity::Degraded, reason }),
         }
     }
 

@@ -26,8 +26,13 @@ fn a_broker_of_4_x_is_served_natively_and_is_too_new_for_the_classic_client() {
     let named = format!("broker {} speaks Fetch 4 and later (Apache Kafka 4.0 or newer)", cluster.bootstrap());
     wait_for("the reason", || factory.said().contains(&named));
     wait_for("the first telemetry", || count(&factory, "outbox_records") > 0);
-    assert_eq!(factory.health()["status"], "degraded");
+    let health = factory.health();
+    assert_eq!(health["status"], "degraded");
+    assert!(health["reason"].as_str().unwrap().contains(&named), "{health}");
     assert!(factory.stop().contains("records were left unsent"));
+    let sent = world.place.run(&["send", "--count", "1", "--broker", cluster.bootstrap()]);
+    let told = String::from_utf8(sent.stderr).unwrap();
+    assert!(sent.status.code() == Some(69) && told.contains(&named), "{told}");
 }
 
 /// Scenario 1.

@@ -126,6 +126,23 @@ fn a_classic_member_that_was_replaced_stops_for_good() {
     assert_eq!(reading.sim.broker.count(JoinGroup), joined);
 }
 
+/// A coordinator keeps those that join waiting until all members have, or their rebalance time-out is over.
+#[test]
+fn a_rebalance_that_others_hold_up_is_told() {
+    for request in [JoinGroup, SyncGroup] {
+        let (broker, values) = with_orders(2);
+        let held = Act::Delay(Duration::from_secs(30));
+        let mut reading = reading(broker.classic().script(&[(request, held)]), None);
+        pass(&mut reading, Duration::from_secs(9));
+        assert_eq!(reading.consumer.group().told_trouble(), None);
+        pass(&mut reading, Duration::from_secs(3));
+        assert_eq!(reading.consumer.group().told_trouble(), Some(&Trouble::Rebalancing));
+        reading.until("read", |reading| reading.seen.len() == values.len());
+        assert_eq!(reading.consumer.group().trouble(), None);
+        reading.read_and_close(&values);
+    }
+}
+
 /// Its session has ended, or it was declared gone, and nobody else has its name.
 #[test]
 fn a_member_that_was_silent_for_too_long_comes_back() {

@@ -11,6 +11,7 @@ use crossbeam_channel::RecvTimeoutError;
 use kafka::client::{CommitOffset, Compression, GroupOffsetStorage, KafkaClient};
 use kafka::error::KafkaCode;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,8 @@ pub(super) enum Command {
 pub(super) enum Report {
     /// There is a connection.
     Up,
-    /// There is none: the old one broke, or an attempt failed.
-    Down,
+    /// There is none, and why: the old one broke, or an attempt failed.
+    Down(Arc<str>),
     /// Every record of the batch is with the broker, but for so many that it refused for good.
     Sent {
         /// The batch, whose memory may be used again.
@@ -163,10 +164,11 @@ impl Worker {
                 Ok(Abandoned) | Err(Failure::Abandoned) => return,
                 Err(failure) => failure,
             };
-            if self.report(Report::Down).is_err() {
+            let reason = failure.to_string();
+            if self.report(Report::Down(reason.as_str().into())).is_err() {
                 return;
             }
-            let kind = if failure.is_absence() { String::new() } else { failure.to_string() };
+            let kind = if failure.is_absence() { String::new() } else { reason };
             if self.logged.as_ref() != Some(&kind) {
                 log::warn!("no Kafka broker: {failure}");
                 self.logged = Some(kind);

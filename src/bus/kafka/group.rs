@@ -33,6 +33,7 @@ use super::error::Api;
 use super::link::{Lane, Target};
 use super::metadata::Metadata;
 use super::settings::Settings;
+use super::told::LASTING;
 use classic::Classic;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, FindCoordinatorRequest};
@@ -55,7 +56,7 @@ pub struct Group {
     /// An assignment of the modern protocol, whose topics are named by id, until the ids are known.
     unresolved: Option<Vec<(Uuid, Vec<i32>)>>,
     revision: u64,
-    in_flight: Option<(Ticket, Ask)>,
+    in_flight: Option<InFlight>,
     /// When the coordinator last confirmed that we are a member.
     confirmed: Option<Instant>,
     commit_at: Option<Instant>,
@@ -83,6 +84,14 @@ enum Ending {
     No,
     Leaving,
     Over,
+}
+
+/// The request that has no answer yet.
+#[derive(Debug)]
+struct InFlight {
+    ticket: Ticket,
+    ask: Ask,
+    since: Instant,
 }
 
 /// What is asked of the coordinator.
@@ -254,6 +263,7 @@ impl Group {
 
     /// Sends at most one request.
     pub fn poll(&mut self, now: Instant, cluster: &mut Cluster) {
+        self.watch_rebalance(now);
         if self.in_flight.is_some() || self.is_over() || self.rest_until.is_some_and(|until| until > now) {
             return;
         }
@@ -294,6 +304,16 @@ impl Group {
         let Some(ask) = self.next(now, cluster.metadata()) else { return };
         if let Err(trouble) = self.send(ask, target, now, cluster) {
             self.fail(trouble, now);
+        }
+    }
+
+    /// The coordinator keeps us waiting while it waits for others.
+    fn watch_rebalance(&mut self, now: Instant) {
+        if let Some(InFlight { ask: Ask::Join | Ask::Sync, since, .. }) = self.in_flight
+            && since + LASTING <= now
+            && self.troubles.present() != Some(&Trouble::Rebalancing)
+        {
+            self.troubles.begin(Trouble::Rebalancing, now);
         }
     }
 

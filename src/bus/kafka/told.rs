@@ -9,7 +9,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 const BEGINNINGS_MAX: u32 = 4;
 
 /// What time mends is no trouble before it has lasted so long: partitions find a new leader in a few seconds.
-const LASTING: Duration = Duration::from_secs(10);
+pub(super) const LASTING: Duration = Duration::from_secs(10);
 
 /// Whether what began at `since` is trouble by now. While no broker was connected, nothing could mend it.
 pub(super) fn has_lasted(since: Instant, connected_since: Instant, now: Instant) -> bool {

@@ -6,7 +6,7 @@ use super::super::error::{Api, Failure};
 use super::classic::Classic;
 use super::modern::NotHeld;
 use super::reaction::Reaction;
-use super::{Ask, Ending, Group, Member, Trouble};
+use super::{Ask, Ending, Group, InFlight, Member, Trouble};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{
     ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, OffsetCommitRequest, OffsetFetchRequest,
@@ -18,7 +18,7 @@ use std::time::Instant;
 impl Group {
     /// Takes the end of a request; hands it back when it was none of ours.
     pub fn complete(&mut self, completion: Completion, now: Instant, cluster: &mut Cluster) -> Option<Completion> {
-        let Some((_, ask)) = self.in_flight.take_if(|(ticket, _)| *ticket == completion.ticket) else {
+        let Some(InFlight { ask, .. }) = self.in_flight.take_if(|request| request.ticket == completion.ticket) else {
             return Some(completion);
         };
         let outcome = completion.result.and_then(|answer| self.take(ask, answer, now));

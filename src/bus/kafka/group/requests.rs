@@ -4,7 +4,7 @@ use super::super::cluster::{Cluster, Owner};
 use super::super::link::Target;
 use super::super::metadata::Metadata;
 use super::classic::Classic;
-use super::{Ask, Ending, Group, Member, Trouble, partitions_of};
+use super::{Ask, Ending, Group, InFlight, Member, Trouble, partitions_of};
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
@@ -31,7 +31,7 @@ impl Group {
         let deadline = now + cluster.settings().request_timeout + patience;
         let epochs = matches!(self.member, Member::Modern(_));
         let offsets = VersionRange { min: if epochs { EPOCH_VERSION } else { 0 }, max: EPOCH_VERSION };
-        let mut sender = Sender { group: self, ask, target, deadline, cluster };
+        let mut sender = Sender { group: self, ask, target, now, deadline, cluster };
         match ask {
             Ask::Join => {
                 sender.send(ANY, |group, version, _| group.classic()?.join(&group.settings, version, &group.assigned))
@@ -103,6 +103,7 @@ struct Sender<'a> {
     group: &'a mut Group,
     ask: Ask,
     target: Target,
+    now: Instant,
     deadline: Instant,
     cluster: &'a mut Cluster,
 }
@@ -117,7 +118,7 @@ impl Sender<'_> {
         let version = broker.highest_in::<R>(R::VERSIONS.intersect(&versions))?;
         let request = build(self.group, version, self.cluster.metadata()).map_err(Trouble::Format)?;
         let ticket = self.cluster.send(Owner::Consumer, self.target, &request, version, self.deadline)?;
-        self.group.in_flight = Some((ticket, self.ask));
+        self.group.in_flight = Some(InFlight { ticket, ask: self.ask, since: self.now });
         Ok(())
     }
 
@@ -130,7 +131,7 @@ impl Sender<'_> {
             return Ok(());
         };
         let ticket = self.cluster.send(Owner::Consumer, self.target, &request, version, self.deadline)?;
-        self.group.in_flight = Some((ticket, self.ask));
+        self.group.in_flight = Some(InFlight { ticket, ask: self.ask, since: self.now });
         Ok(())
     }
 }

@@ -24,6 +24,11 @@ pub enum Trouble {
     /// What came, or what was to be sent, does not fit the format.
     #[error("{0}")]
     Format(String),
+    /// The coordinator has not brought a rebalance to its end.
+    #[error(
+        "a rebalance waits for a member that is silent; until it is over, no orders are read of partitions that are new here"
+    )]
+    Rebalancing,
     /// Another process is a member under our `group.instance.id`, and was so before us.
     #[error(
         "no orders are read: another instance is alive under the group_instance_id `{instance_id}`, or one was killed and its \
@@ -50,7 +55,7 @@ impl Trouble {
                 Reaction::Retry | Reaction::FindCoordinator | Reaction::Heartbeat | Reaction::Release
             ),
             Self::Failed(failure) => failure.is_absence(),
-            Self::Format(_) | Self::NameTaken { .. } | Self::Replaced { .. } => false,
+            Self::Format(_) | Self::Rebalancing | Self::NameTaken { .. } | Self::Replaced { .. } => false,
         }
     }
 
@@ -59,7 +64,7 @@ impl Trouble {
         match self {
             // Other requests may be allowed all the while.
             Self::Refused { api, error } if Reaction::to(*api, *error) == Reaction::RetryLater => *api == succeeded,
-            Self::Refused { .. } | Self::Failed(_) | Self::Format(_) => true,
+            Self::Refused { .. } | Self::Failed(_) | Self::Format(_) | Self::Rebalancing => true,
             Self::NameTaken { .. } => succeeded.0 == ConsumerGroupHeartbeatRequest::KEY,
             Self::Replaced { .. } => false,
         }
