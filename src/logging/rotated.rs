@@ -16,53 +16,61 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct RotatedFile {
     path: PathBuf,
     kept: usize,
-    /// None after a failure: it is opened anew, since the disk may have been exchanged.
-    file: Option<BasicRollingFileAppender>,
-    len: u64,
     len_max: u64,
+    /// None after a failure: it is opened anew, since the disk may have been exchanged.
+    file: Option<Opened>,
     line: Vec<u8>,
     /// Outlives this file: one that is opened in its place tells of them.
     lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    appender: BasicRollingFileAppender,
+    len: u64,
+    /// A full disk has cut the last line short. The next one ends it: the disk may be full still, and that is no reason not to open.
+    cut_short: bool,
 }
 
 impl RotatedFile {
     /// Continues the file at `path`; beside it, `kept` full ones are kept. Where it cannot be opened, it is tried again with each
     /// line. `lost` is how many lines were lost before.
     pub(super) fn open(path: &Path, len_max: u64, kept: usize, lost: Arc<AtomicU64>) -> (Self, io::Result<()>) {
-        let mut file = Self { path: path.to_owned(), kept, file: None, len: 0, len_max, line: Vec::new(), lost };
+        let mut file = Self { path: path.to_owned(), kept, len_max, file: None, line: Vec::new(), lost };
         let opened = file.opened().map(|_| ());
         (file, opened)
     }
 
-    fn opened(&mut self) -> io::Result<&mut BasicRollingFileAppender> {
+    fn opened(&mut self) -> io::Result<&mut Opened> {
         if self.file.is_none() {
             // The appender is not left to decide, because it prints when it fails to rotate, and printing to a closed terminal
             // panics.
             let never = RollingConditionBasic::new();
-            let mut file = BasicRollingFileAppender::new_with_buffer_capacity(&self.path, never, self.kept, 0)?;
-            if ends_within_a_line(&self.path)? {
-                file.write_all(b"\n")?;
-            }
-            self.len = fs::metadata(&self.path)?.len();
-            self.file = Some(file);
+            let appender = BasicRollingFileAppender::new_with_buffer_capacity(&self.path, never, self.kept, 0)?;
+            let (len, cut_short) = (fs::metadata(&self.path)?.len(), ends_within_a_line(&self.path)?);
+            self.file = Some(Opened { appender, len, cut_short });
         }
         self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
-        let (len, len_max, lost) = (self.len, self.len_max, self.lost.load(Ordering::Relaxed));
+        let (len_max, lost) = (self.len_max, self.lost.load(Ordering::Relaxed));
         let file = self.opened()?;
-        let full = len >= len_max;
-        if full {
+        if file.len >= len_max {
             // Where it cannot be moved, it is written on and tried again when it has grown as much once more.
-            let _ = file.rollover();
+            file.cut_short &= file.appender.rollover().is_err();
+            file.len = 0;
+        }
+        if file.cut_short {
+            file.appender.write_all(b"\n")?;
+            file.cut_short = false;
         }
         if lost > 0 {
-            file.write_all(format!("(lines missing here: {lost})\n").as_bytes())?;
+            file.appender.write_all(format!("(lines missing here: {lost})\n").as_bytes())?;
         }
-        file.write_all(line)?;
+        file.appender.write_all(line)?;
+        file.len += line.len() as u64;
         self.lost.fetch_sub(lost, Ordering::Relaxed);
-        self.len = if full { 0 } else { self.len } + line.len() as u64;
         Ok(())
     }
 }

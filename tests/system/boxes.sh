@@ -144,6 +144,20 @@ stop
 every_record_is_accounted_for "full disk" "$WORK/disk/data"
 umount "$WORK/disk"
 
+# What a crash on a full disk leaves: a log that ends within a line, where there is no room for the end of it.
+mount -t tmpfs -o size=1m none "$WORK/disk"
+head -c 4096 /dev/zero | tr '\0' x >"$WORK/disk/simulator.log"
+cat /dev/zero >"$WORK/disk/filler" 2>/dev/null || true
+start --data "$WORK/disk/data" --demo --speed 600
+wait_for 30 "the full disk to be noticed" is connected 0
+health_says degraded 1 "$WORK/disk/data is away"
+rm "$WORK/disk/filler"
+wait_for 30 "the log to go on" grep -q 'records are written again' "$WORK/disk/simulator.log"
+[[ $(sed 1d "$WORK/disk/simulator.log" | head -1) =~ ^\(lines\ missing\ here:\ [0-9]+\)$ ]] || fail "the log goes on with $(sed 1d "$WORK/disk/simulator.log" | head -1)"
+stop
+umount "$WORK/disk"
+echo "started on a full disk: degraded, and well once there is room"
+
 # The clock of the process, by libfaketime, which wants a program that is linked dynamically.
 library=$(dpkg -L libfaketime | grep 'libfaketimeMT.so.1$')
 step() { echo "$1" >"$WORK/clock.new" && mv "$WORK/clock.new" "$WORK/clock"; }
