@@ -235,6 +235,49 @@ fn instances_share_the_partitions_and_no_order_is_lost_or_doubled_when_one_comes
     });
 }
 
+/// A group that waits for a member that was killed goes on reading what it has, and whoever leaves it meanwhile has committed all.
+#[test]
+fn one_that_leaves_while_the_group_waits_for_a_dead_member_doubles_no_order() {
+    each_version(|version, bootstrap| {
+        let topic = "dead-member";
+        create_topic(version, bootstrap, topic, "4");
+        let settings = || GroupSettings { modern: false, ..group(topic, topic) };
+        let dead = GroupSettings { session_timeout: Duration::from_secs(30), ..settings() };
+        let (mut a, mut killed) = (Instance::new(bootstrap, settings()), Instance::new(bootstrap, dead));
+        run(&mut [&mut a, &mut killed], "two", |instances| {
+            instances.iter().all(|instance| instance.consumer.group().assigned().len() == 2)
+        });
+        let seen_by_killed = killed.seen.len();
+        drop(killed);
+        let mut b = Instance::new(bootstrap, settings());
+        while !is_rebalancing(version, bootstrap, topic, &mut [&mut a, &mut b]) {}
+        kcat(bootstrap, topic, &[], numbered(0..400));
+        run(&mut [&mut a, &mut b], "what is its own read", |instances| {
+            let is_read = |(_, lag)| lag == Some(0);
+            let consumer = &instances[0].consumer;
+            !instances[0].seen.is_empty() && consumer.lag().all(is_read)
+        });
+        a.close();
+        assert!(is_rebalancing(version, bootstrap, topic, &mut [&mut b]), "it was over too soon to show anything");
+        let total = a.seen.len() + seen_by_killed;
+        run(&mut [&mut b], "the rest read", |instances| instances[0].seen.len() + total >= 400);
+        b.close();
+        let mut all: Vec<&str> = a.values().into_iter().chain(b.values()).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..400).map(|n| format!("order-{n:05}")).collect::<Vec<_>>());
+    });
+}
+
+/// Whether the group waits for its members; the instances go on while Kafka's command asks.
+fn is_rebalancing(version: &str, bootstrap: &str, group: &str, instances: &mut [&mut Instance]) -> bool {
+    std::thread::scope(|scope| {
+        let arguments = ["--bootstrap-server", bootstrap, "--describe", "--state", "--group", group];
+        let command = scope.spawn(move || tool(version, "consumer.group.ConsumerGroupCommand", &arguments));
+        run(instances, "shown", |_| command.is_finished());
+        command.join().unwrap().contains("PreparingRebalance")
+    })
+}
+
 #[test]
 fn a_static_member_that_restarts_causes_no_rebalance() {
     each_version(|version, bootstrap| {

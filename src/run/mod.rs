@@ -311,7 +311,7 @@ impl Live {
     fn finish(mut self, stop: &Stop) -> Result<(), Failure> {
         Supervisor::stopping();
         let mut give_up = None;
-        loop {
+        let closed = loop {
             let now = clock::now();
             if self.ticker.due() <= now {
                 self.ticker.begin(now);
@@ -324,10 +324,10 @@ impl Live {
             self.poll(now, 0);
             let closed = closed && self.bus.status().outbox_records == 0;
             if closed || give_up.is_some_and(|give_up| give_up <= now) {
-                break;
+                break closed;
             }
             self.bus.wait(now, now + ROOM_WAIT);
-        }
+        };
         if let Some(api) = self.api.take() {
             let api = api.close(API_FLUSH_MAX);
             info!(
@@ -339,7 +339,8 @@ impl Live {
         let (at, counts, orders) = (self.production.at(), self.production.counts(), self.production.order_counts());
         info!("{}", StatusLine { at, counts, orders, bus: &bus });
         match bus.outbox_records + self.production.unpublished() {
-            0 => info!("stopped: every record is acknowledged"),
+            0 if closed => info!("stopped: every record is acknowledged"),
+            0 => warn!("stopped: every record is acknowledged, but not how far orders were read: the last may come again"),
             left => warn!("stopped: {left} records were left unsent"),
         }
         Ok(())

@@ -143,6 +143,37 @@ fn a_rebalance_that_others_hold_up_is_told() {
     }
 }
 
+/// A member of a classic group that has read `values` and whose second JoinGroup is parked.
+fn rejoining() -> (Reading, Vec<String>) {
+    let (broker, values) = with_orders(4);
+    let parked = Act::Delay(Duration::from_secs(30));
+    let script = [(Heartbeat, Act::Fail(27)), (JoinGroup, Act::Serve), (JoinGroup, Act::Serve), (JoinGroup, parked)];
+    let mut reading = Reading::new(broker.classic().script(&script), 1);
+    reading.until("read", |reading| reading.seen.len() == values.len());
+    reading.until("joining again", |reading| reading.sim.broker.count(JoinGroup) == 3);
+    (reading, values)
+}
+
+#[test]
+fn one_that_leaves_while_others_hold_up_a_rebalance_does_not_wait_for_it() {
+    let (mut reading, _) = rejoining();
+    let asked = reading.sim.elapsed();
+    reading.consumer.close();
+    reading.until("closed", |reading| reading.consumer.is_closed());
+    assert!(reading.sim.elapsed() < asked + Duration::from_secs(1));
+    assert_eq!(reading.sim.broker.count(LeaveGroup), 1);
+}
+
+/// The broker answers by two connections: that the generation is over may be heard before the next one is known.
+#[test]
+fn a_commit_that_a_rebalance_overtakes_is_made_in_the_next_generation() {
+    let (mut reading, mut values) = rejoining();
+    values.push("order-04".into());
+    add_order(&mut reading.sim.broker, 0, "order-04");
+    reading.read_and_close(&values);
+    assert_eq!(reading.sim.broker.count(LeaveGroup), 1);
+}
+
 /// Its session has ended, or it was declared gone, and nobody else has its name.
 #[test]
 fn a_member_that_was_silent_for_too_long_comes_back() {

@@ -56,6 +56,9 @@ pub struct Group {
     /// An assignment of the modern protocol, whose topics are named by id, until the ids are known.
     unresolved: Option<Vec<(Uuid, Vec<i32>)>>,
     revision: u64,
+    /// JoinGroup or SyncGroup: parked at the coordinator until the other members have come to the same point.
+    parked: Option<InFlight>,
+    /// Whatever else is asked, meanwhile too.
     in_flight: Option<InFlight>,
     /// When the coordinator last confirmed that we are a member.
     confirmed: Option<Instant>,
@@ -91,6 +94,8 @@ enum Ending {
 struct InFlight {
     ticket: Ticket,
     ask: Ask,
+    /// Of the classic protocol, when it was sent.
+    generation: i32,
     since: Instant,
 }
 
@@ -125,6 +130,7 @@ impl Group {
             target: None,
             unresolved: None,
             revision: 0,
+            parked: None,
             in_flight: None,
             confirmed: None,
             commit_at: None,
@@ -168,8 +174,8 @@ impl Group {
         let session = self.settings.session_timeout;
         let (steady, certainty) = match &self.member {
             Member::Undecided => (false, session),
-            // Eager: whoever joins gives everything up until it has been given out anew.
-            Member::Classic(classic) => (classic.is_stable() || classic.is_cooperative(), session),
+            // Eager: whoever joins gives everything up until it has been given out anew. Nobody reads on what cannot be committed.
+            Member::Classic(classic) => (classic.is_stable() || (classic.is_cooperative() && classic.may_commit()), session),
             Member::Modern(modern) => (modern.is_member(), modern.certainty().min(session)),
         };
         let heard = self.confirmed.is_some_and(|at| now.saturating_duration_since(at) < certainty);
@@ -268,7 +274,7 @@ impl Group {
             return;
         }
         self.rest_until = None;
-        if self.ending == Ending::Leaving && self.identity().is_none() {
+        if self.ending == Ending::Leaving && self.identity().is_none() && self.parked.is_none() {
             self.ending = Ending::Over;
             return;
         }
@@ -283,7 +289,9 @@ impl Group {
         if matches!(self.troubles.present(), Some(Trouble::Refused { api: FIND_COORDINATOR, .. })) {
             self.troubles.end(FIND_COORDINATOR);
         }
-        let target = Target { broker, lane: Lane::Group };
+        // A broker works on nothing behind a parked request of the same connection.
+        let lane = if self.parked.is_some() { Lane::Main } else { Lane::Group };
+        let target = Target { broker, lane };
         if matches!(self.member, Member::Undecided) {
             let Some(versions) = cluster.ready(target) else { return };
             let modern = VersionRange { min: MODERN_VERSION, max: MODERN_VERSION };
@@ -307,9 +315,8 @@ impl Group {
         }
     }
 
-    /// The coordinator keeps us waiting while it waits for others.
     fn watch_rebalance(&mut self, now: Instant) {
-        if let Some(InFlight { ask: Ask::Join | Ask::Sync, since, .. }) = self.in_flight
+        if let Some(InFlight { since, .. }) = self.parked
             && since + LASTING <= now
             && self.troubles.present() != Some(&Trouble::Rebalancing)
         {
@@ -338,6 +345,14 @@ impl Group {
         unknown
     }
 
+    /// -1 while there is none.
+    const fn generation(&self) -> i32 {
+        match &self.member {
+            Member::Classic(classic) => classic.generation,
+            Member::Undecided | Member::Modern(_) => -1,
+        }
+    }
+
     fn take_target(&mut self, metadata: &Metadata) {
         let no_commits = self.commits_refused || is_gone(metadata, &self.settings.topic);
         let settled = |target: &mut Vec<i32>| no_commits || !self.offsets.is_dirty_outside(target);
@@ -358,20 +373,26 @@ impl Group {
     }
 
     fn next(&mut self, now: Instant, metadata: &Metadata) -> Option<Ask> {
-        let (wants_to_join, takes_commits) = match &self.member {
+        let (wants_to_join, is_committable) = match &self.member {
             Member::Classic(classic) => (classic.wants_to_join(), classic.may_commit()),
             Member::Modern(modern) if modern.wants_to_release() => return Some(Ask::ModernRelease),
             Member::Modern(modern) if modern.is_unheard() && self.ending == Ending::No => return Some(Ask::ModernHeartbeat),
             _ => (false, true),
         };
+        let wants_to_join = wants_to_join && self.parked.is_none();
         let urgent = self.target.is_some() || self.ending == Ending::Leaving || wants_to_join;
-        let takes_commits = takes_commits && !self.commits_refused && !is_gone(metadata, &self.settings.topic);
+        let takes_commits = is_committable && !self.commits_refused && !is_gone(metadata, &self.settings.topic);
         let may_commit = takes_commits && self.identity().is_some() && self.offsets.is_dirty();
         if may_commit && urgent {
             return Some(Ask::Commit);
         }
-        if self.ending == Ending::Leaving {
+        let is_commit_due = may_commit && self.commit_at.is_none_or(|at| at <= now);
+        // Between the two halves of a rebalance nothing can be committed: the second one is waited for.
+        if self.ending == Ending::Leaving && (is_committable || !self.offsets.is_dirty()) {
             return Some(if matches!(self.member, Member::Modern(_)) { Ask::ModernLeave } else { Ask::Leave });
+        }
+        if self.parked.is_some() {
+            return is_commit_due.then_some(Ask::Commit);
         }
         let membership = match &mut self.member {
             Member::Classic(classic) => match classic.next(now, &self.settings, &partitions_of(metadata)) {
@@ -386,7 +407,7 @@ impl Group {
         if membership.is_some() {
             return membership;
         }
-        if may_commit && self.commit_at.is_none_or(|at| at <= now) {
+        if is_commit_due {
             return Some(Ask::Commit);
         }
         (self.identity().is_some() && !self.offsets.unknown().is_empty()).then_some(Ask::FetchOffsets)

@@ -18,10 +18,10 @@ use std::time::Instant;
 impl Group {
     /// Takes the end of a request; hands it back when it was none of ours.
     pub fn complete(&mut self, completion: Completion, now: Instant, cluster: &mut Cluster) -> Option<Completion> {
-        let Some(InFlight { ask, .. }) = self.in_flight.take_if(|request| request.ticket == completion.ticket) else {
-            return Some(completion);
-        };
-        let outcome = completion.result.and_then(|answer| self.take(ask, answer, now));
+        let is_answered = |request: &mut InFlight| request.ticket == completion.ticket;
+        let answered = self.in_flight.take_if(is_answered).or_else(|| self.parked.take_if(is_answered));
+        let Some(request) = answered else { return Some(completion) };
+        let outcome = completion.result.and_then(|answer| self.take(&request, answer, now));
         match outcome {
             Ok(()) => {}
             Err(failure) => {
@@ -42,8 +42,8 @@ impl Group {
     }
 
     /// Takes an answer.
-    fn take(&mut self, ask: Ask, answer: Answer, now: Instant) -> Result<(), Failure> {
-        match ask {
+    fn take(&mut self, request: &InFlight, answer: Answer, now: Instant) -> Result<(), Failure> {
+        match request.ask {
             Ask::Join => {
                 let answer = answer.decode::<JoinGroupRequest>()?;
                 if let (Some(ResponseError::MemberIdRequired), Member::Classic(classic)) =
@@ -106,6 +106,13 @@ impl Group {
                 let answer = answer.decode::<OffsetCommitRequest>()?;
                 let error_code = self.offsets.committed(&answer);
                 self.commit_at = Some(now + self.settings.commit_interval);
+                // The answers come by two connections, in whatever order.
+                let is_overtaken = self.parked.is_some() || request.generation != self.generation();
+                if is_overtaken && ResponseError::try_from_code(error_code) == Some(ResponseError::IllegalGeneration) {
+                    // The rebalance came to its end first: it is committed in the next generation.
+                    self.pause(now);
+                    return Ok(());
+                }
                 self.succeeded::<OffsetCommitRequest>(error_code, now);
             }
         }

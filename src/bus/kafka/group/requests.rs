@@ -1,6 +1,7 @@
 //! What the coordinator is asked.
 
 use super::super::cluster::{Cluster, Owner};
+use super::super::connection::Ticket;
 use super::super::link::Target;
 use super::super::metadata::Metadata;
 use super::classic::Classic;
@@ -118,7 +119,7 @@ impl Sender<'_> {
         let version = broker.highest_in::<R>(R::VERSIONS.intersect(&versions))?;
         let request = build(self.group, version, self.cluster.metadata()).map_err(Trouble::Format)?;
         let ticket = self.cluster.send(Owner::Consumer, self.target, &request, version, self.deadline)?;
-        self.group.in_flight = Some(InFlight { ticket, ask: self.ask, since: self.now });
+        self.note(ticket);
         Ok(())
     }
 
@@ -131,7 +132,14 @@ impl Sender<'_> {
             return Ok(());
         };
         let ticket = self.cluster.send(Owner::Consumer, self.target, &request, version, self.deadline)?;
-        self.group.in_flight = Some(InFlight { ticket, ask: self.ask, since: self.now });
+        self.note(ticket);
         Ok(())
+    }
+
+    fn note(&mut self, ticket: Ticket) {
+        let Self { group, ask, now, .. } = self;
+        let request = InFlight { ticket, ask: *ask, generation: group.generation(), since: *now };
+        let slot = if matches!(ask, Ask::Join | Ask::Sync) { &mut group.parked } else { &mut group.in_flight };
+        *slot = Some(request);
     }
 }
