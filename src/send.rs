@@ -130,7 +130,8 @@ impl Waiting {
     fn tell(&mut self, target: &Target, now: Instant, progress: &ProgressBar) {
         let Some(why) = target.trouble().filter(|_| self.since + TELL_AFTER <= now) else { return };
         if self.told.is_none() {
-            progress.suspend(|| tell(&format!("nothing acknowledged yet: {why}")));
+            let silence = now.saturating_duration_since(self.since).as_secs();
+            progress.suspend(|| tell(&format!("nothing acknowledged for {silence} s: {why}")));
             self.told = Some(why);
         }
     }

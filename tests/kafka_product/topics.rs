@@ -161,7 +161,7 @@ fn a_sender_says_what_it_waits_for_and_why_it_gives_up() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let output = place.run(&["send", "--count", "3", "--seed", "1", "--broker", &free]);
     let refused = format!("{free}: Connection refused (os error 111)");
-    let told = format!("nothing acknowledged yet: {refused}\n0 of 3 orders acknowledged by {free}, seed 1: {refused}\n");
+    let told = format!("nothing acknowledged for 2 s: {refused}\n0 of 3 orders acknowledged by {free}, seed 1: {refused}\n");
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(69), told));
 
     let Some(cluster) = clusters().last() else { return };

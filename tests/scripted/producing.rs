@@ -411,14 +411,18 @@ fn what_the_broker_never_takes_is_told_until_it_takes_records_again() {
 
 #[test]
 fn what_passes_soon_is_not_told_and_what_lasts_once_a_topic() {
-    for code in [3, 5, 6, 7, 14, 19, 20] {
-        for api in [InitProducerId, Metadata, Produce] {
+    // A topic that is away is so by its name and by its id.
+    let by_name_or_id = ([3, 100], &[Metadata, Produce][..]);
+    let same = [3, 5, 6, 7, 14, 19, 20].map(|code| ([code; 2], &[InitProducerId, Metadata, Produce][..]));
+    for (codes, apis) in same.into_iter().chain([by_name_or_id]) {
+        for &api in apis {
             for failures in [3, 60] {
                 heard::listen();
-                let mut writing = Writing::new(broker().script(&vec![(api, Act::Fail(code)); failures]), 1);
+                let script: Vec<_> = (0..failures).map(|n| (api, Act::Fail(codes[n % 2]))).collect();
+                let mut writing = Writing::new(broker().script(&script), 1);
                 let mut reasons = Vec::new();
                 writing.write_seeing(40, |writing| reasons.extend(writing.reason()));
-                let (lines, what) = (heard::lines(), format!("{api:?} {code} {failures} times"));
+                let (lines, what) = (heard::lines(), format!("{api:?} {codes:?} {failures} times"));
                 assert_eq!(reasons.is_empty(), failures == 3, "{what}: {reasons:?}");
                 assert_eq!(lines.len(), if failures == 3 { 0 } else { 2 }, "{what}: {lines:#?}");
                 assert_eq!(writing.reason(), None, "{what}");

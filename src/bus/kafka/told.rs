@@ -27,6 +27,14 @@ pub(super) fn describe(code: i16) -> String {
     }
 }
 
+/// The code under which people know a trouble: a topic that is away is so by its name and, from Kafka 2.8 on, by its id.
+pub(super) fn known_as(code: i16) -> i16 {
+    match ResponseError::try_from_code(code) {
+        Some(ResponseError::UnknownTopicId) => ResponseError::UnknownTopicOrPartition.code(),
+        _ => code,
+    }
+}
+
 /// Whether time may mend what a code says. An error that the broker itself does not know (-1) may pass, as may one unknown here.
 pub(super) fn may_pass(code: i16) -> bool {
     let passes = |error: ResponseError| error.is_retriable() || error == ResponseError::UnknownServerError;

@@ -1,7 +1,7 @@
 //! Whether the topic is read: told to the log and to the health page.
 
 use super::super::cluster::Cluster;
-use super::super::told::{Shown, Told, describe, has_lasted, may_pass};
+use super::super::told::{Shown, Told, describe, has_lasted, known_as, may_pass};
 use super::{Fetcher, Partition};
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,6 +38,7 @@ impl Problem {
     /// Takes a cause into account; the problem is as old as the first one.
     pub(super) fn note(problem: &mut Option<Self>, cause: Cause, now: Instant) {
         let since = problem.as_ref().map_or(now, |problem| problem.since);
+        let cause = if let Cause::Code(code) = cause { Cause::Code(known_as(code)) } else { cause };
         *problem = Some(Self { cause, since });
     }
 

@@ -15,7 +15,7 @@ use super::super::batch::{Record, Sealed, Stamp, Writer, advance};
 use super::super::connection::Ticket;
 use super::super::inflate::Codec;
 use super::super::pool::Pool;
-use super::super::told::has_lasted;
+use super::super::told::{has_lasted, known_as};
 use super::topic::Cause;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -261,7 +261,7 @@ impl Partition {
     /// Counts a failure, with its error code if it has one.
     pub(super) fn note(&mut self, code: Option<i16>, is_lasting: bool) {
         self.failures = self.failures.saturating_add(1);
-        self.problem = code.map(|code| Problem { code, is_lasting }).or(self.problem);
+        self.problem = code.map(|code| Problem { code: known_as(code), is_lasting }).or(self.problem);
     }
 
     /// Why it gets on no further, if that is so. A broker that moves a partition, or has just started, refuses for a moment:

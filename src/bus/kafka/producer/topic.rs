@@ -1,6 +1,6 @@
 //! A topic that is written to, and what is wrong with it.
 
-use super::super::told::{Told, describe, has_lasted};
+use super::super::told::{Told, describe, has_lasted, known_as};
 use super::partition::Partition;
 use super::verdict::is_lasting;
 use std::time::Instant;
@@ -47,6 +47,7 @@ impl Topic {
 
     /// Takes the error code of a metadata answer.
     pub(super) fn note(&mut self, code: i16, now: Instant) {
+        let code = known_as(code);
         let since = self.problem.filter(|(known, _)| *known == code).map_or(now, |(_, since)| since);
         self.problem = Some((code, since)).filter(|_| code != 0);
     }
