@@ -350,6 +350,16 @@ fn the_command_that_is_shown_for_more_orders_names_the_configuration_that_was_gi
 }
 
 #[test]
+fn a_key_of_an_external_api_that_is_off_is_said_to_be_of_no_use() {
+    let place = Place::new();
+    let mut command = place.command(&["run", "--data", "d"]);
+    command.env("MOKAMETRICS_API_KEY", "secret");
+    let said = place.start_command(command).stop();
+    assert!(said.contains("[WARN] a key for the external API is set, but nothing is sent there"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
 fn a_data_folder_that_sets_a_configured_broker_aside_says_so() {
     let place = Place::with_config("kafka.bootstrap_servers = 'broker:9092'");
     let note =

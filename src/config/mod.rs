@@ -121,6 +121,15 @@ impl Config {
         (!servers.is_empty()).then_some(note)
     }
 
+    /// What to tell a person whose key for the external API is not used, in one line.
+    #[must_use]
+    pub fn unused_api_key(&self) -> Option<&'static str> {
+        let is_unused = !self.api.enabled && self.api.key.is_some();
+        is_unused.then_some(
+            "a key for the external API is set, but nothing is sent there: enable_api and endpoint_url of [api] say where",
+        )
+    }
+
     /// The most memory that lots, codes, machines and waiting records may take, in bytes. Pages that were never used are not
     /// resident, so a process takes far less until it has once been full.
     #[must_use]

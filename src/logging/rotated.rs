@@ -6,6 +6,7 @@
 use rolling_file::{BasicRollingFileAppender, RollingConditionBasic};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,11 +44,20 @@ impl RotatedFile {
 
     fn opened(&mut self) -> io::Result<&mut Opened> {
         if self.file.is_none() {
+            if fs::metadata(&self.path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+                // Opening it would wait for a reader.
+                return Err(io::Error::other("it is a pipe"));
+            }
             // The appender is not left to decide, because it prints when it fails to rotate, and printing to a closed terminal
             // panics.
             let never = RollingConditionBasic::new();
             let appender = BasicRollingFileAppender::new_with_buffer_capacity(&self.path, never, self.kept, 0)?;
-            let (len, cut_short) = (fs::metadata(&self.path)?.len(), ends_within_a_line(&self.path)?);
+            let metadata = fs::metadata(&self.path)?;
+            if !metadata.is_file() {
+                // A device is never full, and whoever moved it would take it from the machine.
+                self.len_max = u64::MAX;
+            }
+            let (len, cut_short) = (metadata.len(), ends_within_a_line(&self.path)?);
             self.file = Some(Opened { appender, len, cut_short });
         }
         self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -56,14 +66,19 @@ impl RotatedFile {
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         let (len_max, lost) = (self.len_max, self.lost.load(Ordering::Relaxed));
         let file = self.opened()?;
+        let mut stuck = None;
         if file.len >= len_max {
             // Where it cannot be moved, it is written on and tried again when it has grown as much once more.
-            file.cut_short &= file.appender.rollover().is_err();
+            stuck = file.appender.rollover().err();
+            file.cut_short &= stuck.is_some();
             file.len = 0;
         }
         if file.cut_short {
             file.appender.write_all(b"\n")?;
             file.cut_short = false;
+        }
+        if let Some(error) = stuck {
+            file.appender.write_all(format!("(this log is full and cannot be moved: {error})\n").as_bytes())?;
         }
         if lost > 0 {
             file.appender.write_all(format!("(lines missing here: {lost})\n").as_bytes())?;
@@ -130,5 +145,33 @@ mod tests {
         log(&mut file, "second\n");
         log(&mut file, "third\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "a line cut sh\n(lines missing here: 2)\nsecond\nthird\n");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_moved_is_written_on_and_says_so_each_time_it_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("simulator.log");
+        fs::create_dir(dir.path().join("simulator.log.1")).unwrap();
+        let (mut file, _) = RotatedFile::open(&path, 10, 1, Arc::default());
+        (0..5).for_each(|n| file.write_all(format!("line {n}\n").as_bytes()).unwrap());
+        let text = fs::read_to_string(&path).unwrap();
+        let written: Vec<_> = text.lines().map(|line| line.split(':').next().unwrap()).collect();
+        let stuck = "(this log is full and cannot be moved";
+        assert_eq!(written, ["line 0", "line 1", stuck, "line 2", "line 3", stuck, "line 4"]);
+    }
+
+    #[test]
+    fn a_device_is_left_where_it_is_and_a_pipe_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("simulator.log");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        let (mut file, _) = RotatedFile::open(&path, 10, 1, Arc::default());
+        (0..5).for_each(|n| file.write_all(format!("line {n}\n").as_bytes()).unwrap());
+        assert!(path.is_symlink() && fs::read_dir(dir.path()).unwrap().count() == 1);
+
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (_, opened) = RotatedFile::open(&path, 10, 1, Arc::default());
+        assert_eq!(opened.unwrap_err().to_string(), "it is a pipe");
     }
 }

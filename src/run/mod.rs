@@ -363,6 +363,9 @@ fn announce(config: &Config, inputs: &Inputs, identity: &Snapshot, start: SimTim
     if let Some(note) = config.unused_broker() {
         warn!("{note}");
     }
+    if let Some(note) = config.unused_api_key() {
+        warn!("{note}");
+    }
     info!("health at http://{health}/health, figures at http://{health}/metrics");
     let named = inputs.named().map(|path| format!(" --config {}", path.display())).unwrap_or_default();
     let send = format!("{program} send --mode batch --count 5{named}");
