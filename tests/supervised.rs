@@ -82,6 +82,41 @@ fn a_hangup_opens_the_log_anew_takes_what_can_change_and_names_what_cannot() {
 }
 
 #[test]
+fn a_hangup_names_what_has_changed_in_the_file_and_is_set_by_a_flag_or_variable() {
+    let config = |n: u16| {
+        format!(
+            "[kafka]\nbootstrap_servers = \"a:{n}\"\nbatch_size = {n}\n[kafka.security]\nsecurity_protocol = \"SASL_SSL\"\n\
+             sasl_mechanism = \"PLAIN\"\nsasl_username = \"u\"\nsasl_password_file = \"{n}\"\n\
+             [api]\napi_key = \"{n}\"\nenable_api = {}\nendpoint_url = \"http://127.0.0.1:1\"\n[health_check]\nport = {n}\n\
+             [simulation]\nspeed = {n}\nseed = {n}\ntick_ms = {n}\n[spool]\ndir = \"{n}\"\n\
+             [log]\nlevel = \"{level}\"\nterminal_level = \"{level}\"\n",
+            n == 2,
+            level = if n == 2 { "debug" } else { "warn" },
+        )
+    };
+    let place = Place::with_config(&config(1));
+    let flags = ["run", "--data", "data", "--speed", "30", "--seed", "7", "--tick", "10", "--log-level", "info"];
+    let mut command = place.command(&flags);
+    let variables = mokasim::config::VARIABLES.map(|(name, _)| name);
+    for variable in variables.into_iter().filter(|name| !["CONFIG_PATH", "HEALTH_CHECK_PORT"].contains(name)) {
+        command.env(variable, if variable == "ENABLE_API" { "false" } else { "host:1" });
+    }
+    let factory = place.start_command(command);
+    place.write("config.toml", &config(2));
+    factory.signal("HUP");
+    wait_to_say(&factory, "spool.dir has changed");
+    let said = factory.stop();
+    let changed: Vec<_> =
+        said.lines().filter_map(|line| line.split_once("[WARN] ")?.1.split_once(" has changed: ")).collect();
+    assert_eq!(changed.len(), 12, "{said}");
+    for (key, what) in changed {
+        let expected =
+            if key == "kafka.batch_size" { "taken at the next start" } else { "a flag or an environment variable" };
+        assert!(what.contains(expected), "{key}: {what}");
+    }
+}
+
+#[test]
 fn a_hangup_says_no_more_than_is_true_and_a_log_that_could_not_be_opened_is_opened_later() {
     let place = Place::with_config(QUICK);
     let factory = place.start(&["run", "--tick", "10"]);

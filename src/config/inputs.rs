@@ -1,6 +1,6 @@
 //! Everything a configuration is read from, so that it can be read again.
 
-use super::{CONFIG_PATH, Config, Overrides, Problem, Source, load};
+use super::{CONFIG_PATH, Config, Overrides, Problem, Source, load, security};
 use std::path::PathBuf;
 
 /// Where a configuration comes from. The environment of the process is the third source.
@@ -25,8 +25,35 @@ impl Inputs {
     /// # Errors
     /// Everything that is wrong with it, in the order of the lines.
     pub fn read(&self) -> Result<(Config, Option<Source>), Vec<Problem>> {
-        let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let source = Source::find(self.named().as_deref()).map_err(|problem| vec![problem])?;
         Ok((load(source.as_ref(), &environment, &self.overrides)?, source))
     }
+
+    /// Keys that a flag or an environment variable sets, whatever the file says.
+    #[must_use]
+    pub fn keys_set(&self) -> Vec<&'static str> {
+        let flags = &self.overrides;
+        let by_flags = [
+            (!flags.bootstrap_servers.is_empty() || flags.data.is_some(), "kafka.bootstrap_servers"),
+            (flags.data.is_some(), "spool.dir"),
+            (flags.speed.is_some(), "simulation.speed"),
+            (flags.seed.is_some(), "simulation.seed"),
+            (flags.tick.is_some(), "simulation.tick_ms"),
+            (flags.log_level.is_some(), "log.level"),
+            (flags.log_level.is_some(), "log.terminal_level"),
+        ];
+        let by_variables = [
+            ("KAFKA_BOOTSTRAP_SERVERS", "kafka.bootstrap_servers"),
+            (security::PASSWORD, "kafka.security.sasl_password_file"),
+            ("MOKAMETRICS_API_KEY", "api.api_key"),
+            ("ENABLE_API", "api.enable_api"),
+            ("HEALTH_CHECK_PORT", "health_check.port"),
+        ]
+        .map(|(variable, key)| (environment(variable).is_some_and(|text| !text.is_empty()), key));
+        by_flags.into_iter().chain(by_variables).filter(|(is_set, _)| *is_set).map(|(_, key)| key).collect()
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }

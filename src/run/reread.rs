@@ -49,9 +49,13 @@ impl Reread {
         match read {
             Ok((config, source)) => {
                 info!("the configuration is read again");
-                let changed = changed_keys(self.source.as_ref(), source.as_ref());
-                for key in changed.iter().filter(|key| !IN_FLIGHT.contains(&key.as_str())) {
-                    warn!("{key} has changed: it is taken at the next start only");
+                let set = self.inputs.keys_set();
+                for key in changed_keys(self.source.as_ref(), source.as_ref()) {
+                    if set.contains(&key.as_str()) {
+                        warn!("{key} has changed: a flag or an environment variable sets it");
+                    } else if !IN_FLIGHT.contains(&key.as_str()) {
+                        warn!("{key} has changed: it is taken at the next start only");
+                    }
                 }
                 Some(config)
             }
