@@ -251,6 +251,31 @@ fn what_cannot_start_says_why_in_one_line_and_by_its_exit_code() {
 }
 
 #[test]
+fn a_position_that_does_not_fit_is_told_before_orders_are_made_again() {
+    let place = Place::new();
+    place.run_ok(&["run", "--speed", "max", "--duration", "1m"]);
+    place.append(&format!("data/{ORDERS}.jsonl"), &order("L-1", "Italia", "normale", START));
+    let run = || String::from_utf8(place.run_ok(&["run", "--speed", "max", "--duration", "1m"]).stderr).unwrap();
+    let warnings = |said: &str| said.lines().filter(|line| line.contains("[WARN]")).map(str::to_owned).collect::<Vec<_>>();
+    let first = run();
+    assert!(warnings(&first).is_empty() && first.contains("lot L-1 received"), "{first}");
+    let again = run();
+    assert!(warnings(&again).is_empty() && !again.contains("lot L-1 received"), "{again}");
+    let position = "data/.position";
+    for (found, file, expected) in [
+        ("", position, "found \"\""),
+        ("a\0b", position, "found \"a\\0b\""),
+        ("0 7 00000000\n", ORDERS, "not what was read so far; its orders are read from the beginning"),
+    ] {
+        place.write(position, found);
+        let said = run();
+        let [warning] = &warnings(&said)[..] else { panic!("{found:?}: {said}") };
+        assert!(warning.contains(file) && warning.contains(expected), "{warning}");
+        assert!(said.contains("lot L-1 received"), "{said}");
+    }
+}
+
+#[test]
 fn a_reader_that_closes_the_pipe_is_no_error() {
     let place = Place::new();
     for args in ["--help", "check", "man"] {

@@ -4,6 +4,7 @@ use super::SpoolError;
 use super::files::{is_same, newlines};
 use crate::bus::{Incoming, Position, Taken};
 use crate::wire::{ORDER_BYTES_MAX, order_line};
+use log::Level;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -82,7 +83,8 @@ impl Orders {
         let ahead = Ahead { end: mark.offset, ..Ahead::default() };
         let (path, offset) = (path.to_owned(), mark.offset);
         let mut orders = Self { path, file, offset, mark, buffer: Vec::new(), omitted: 0, ahead };
-        orders.check_mark().map_err(SpoolError::at(&orders.path))?;
+        // Codes of earlier orders are not remembered: those that were taken before are made again.
+        orders.check_mark(Level::Warn).map_err(SpoolError::at(&orders.path))?;
         Ok(orders)
     }
 
@@ -180,15 +182,16 @@ impl Orders {
             self.file = open(&self.path)?;
             self.start_at(self.offset);
         }
-        self.check_mark()?;
+        self.check_mark(Level::Info)?;
         Ok(true)
     }
 
     /// Goes back to the beginning if the file is not the one that was read so far.
-    fn check_mark(&mut self) -> io::Result<()> {
+    fn check_mark(&mut self, level: Level) -> io::Result<()> {
         self.ahead.file_len = self.file.metadata()?.len();
         if self.ahead.file_len < self.end() || !self.mark.stands_in(&self.file)? {
-            log::info!("{}: its content was replaced; reading from the beginning", self.path.display());
+            let path = self.path.display();
+            log::log!(level, "{path}: not what was read so far; its orders are read from the beginning");
             self.mark = Mark { generation: self.mark.generation.wrapping_add(1), ..Mark::default() };
             self.start_at(0);
         }
