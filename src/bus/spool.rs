@@ -8,7 +8,7 @@ mod files;
 mod orders;
 
 use super::outbox::Outbox;
-use super::{Bus, Full, Incoming, Status, Taken};
+use super::{Bus, Full, Incoming, Severity, Status, Taken, Trouble};
 use crate::clock;
 use crate::wire::{Record, Topics, spool_line};
 use files::Files;
@@ -16,6 +16,7 @@ use orders::{Mark, Orders};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Held locked by the instance that uses the folder.
@@ -190,7 +191,7 @@ impl Bus for Spool {
     fn status(&self) -> Status {
         let outages = [&self.writing, &self.reading, &self.saving];
         Status {
-            connected: outages.iter().all(|outage| outage.retry_at.is_none()),
+            connected: outages.iter().all(|outage| outage.present.is_none()),
             outbox_records: self.outbox.records(),
             outbox_bytes: self.outbox.bytes(),
             acknowledged: self.outbox.acknowledged(),
@@ -198,13 +199,13 @@ impl Bus for Spool {
             refused: 0,
             consumer_lag: self.orders.lag(),
             errors: outages.iter().map(|outage| outage.errors).sum(),
-            trouble: None,
+            trouble: Trouble::worst(outages.into_iter().filter_map(Outage::trouble)),
         }
     }
 
     /// Writes what a poll left, and sleeps.
     fn wait(&mut self, mut now: Instant, until: Instant) {
-        while now < until && self.outbox.records() > 0 && self.writing.retry_at.is_none() {
+        while now < until && self.outbox.records() > 0 && self.writing.present.is_none() {
             self.write(now);
             now = clock::now();
         }
@@ -223,29 +224,36 @@ impl Bus for Spool {
 struct Outage {
     when_it_fails: &'static str,
     when_it_works: &'static str,
-    retry_at: Option<Instant>,
+    /// When it is tried again, and what went wrong last.
+    present: Option<(Instant, Arc<str>)>,
     errors: u64,
 }
 
 impl Outage {
     const fn new(when_it_fails: &'static str, when_it_works: &'static str) -> Self {
-        Self { when_it_fails, when_it_works, retry_at: None, errors: 0 }
+        Self { when_it_fails, when_it_works, present: None, errors: 0 }
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.retry_at.is_none_or(|at| at <= now)
+        self.present.as_ref().is_none_or(|(retry_at, _)| *retry_at <= now)
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let (_, reason) = self.present.as_ref()?;
+        Some(Trouble { severity: Severity::Degraded, reason: Arc::clone(reason) })
     }
 
     fn note(&mut self, now: Instant, result: Result<(), SpoolError>) {
         match result {
             Ok(()) => {
-                if self.retry_at.take().is_some() {
+                if self.present.take().is_some() {
                     log::info!("spool: {} again", self.when_it_works);
                 }
             }
             Err(error) => {
-                if self.retry_at.replace(now + INTERVAL).is_none() {
-                    log::error!("spool: {error}; {} meanwhile", self.when_it_fails);
+                let reason: Arc<str> = format!("{error}; {} meanwhile", self.when_it_fails).into();
+                if self.present.replace((now + INTERVAL, Arc::clone(&reason))).is_none() {
+                    log::error!("spool: {reason}");
                 }
                 self.errors += 1;
             }

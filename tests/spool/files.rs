@@ -3,7 +3,7 @@
 use crate::folder::{Folder, MEMORY_BYTES};
 use crate::seeds::{Random, for_seeds};
 use mokasim::bus::spool::Spool;
-use mokasim::bus::{Bus as _, Full, Taken};
+use mokasim::bus::{Bus as _, Full, Severity, Taken};
 use mokasim::clock;
 use mokasim::units::SimTime;
 use mokasim::wire::{Record, TopicId, spool_line};
@@ -210,6 +210,8 @@ fn a_full_disk_is_counted_and_loses_nothing_that_waits() {
     let status = folder.spool().status();
     assert_eq!((status.connected, status.outbox_records, status.acknowledged), (false, 47, 3));
     assert!((3..=6).contains(&status.errors), "{} errors in 5 s, tried once a second", status.errors);
+    let trouble = status.trouble.unwrap();
+    assert!(trouble.severity == Severity::Degraded && trouble.reason.contains("No space left on device"), "{trouble:?}");
     assert!(folder.spool().has_room());
 
     fs::remove_file(folder.path("telemetry.a")).unwrap();
@@ -217,6 +219,7 @@ fn a_full_disk_is_counted_and_loses_nothing_that_waits() {
     folder.write();
     let status = folder.spool().status();
     assert_eq!((status.connected, status.outbox_records, status.acknowledged), (true, 0, 50));
+    assert_eq!(status.trouble, None);
     let outputs = folder.outputs();
     for (topic, name) in ["telemetry.a.jsonl", "telemetry.b.jsonl", "events.jsonl"].into_iter().enumerate() {
         let expected: String =

@@ -109,7 +109,7 @@ sync -f "$WORK/disk"
 echo 1 >"/sys/fs/ext4/$(basename "$(findmnt -no SOURCE "$WORK/disk")")/trigger_fs_error"
 kill -CONT "$pid"
 wait_for 20 "the read-only disk to be noticed" is connected 0
-health_says degraded 1 "$WORK/disk/data is away"
+health_says degraded 1 "Read-only file system"
 grep -q 'Read-only file system.*records wait in memory' "$WORK/log" || fail "not in the log: $(tail -3 "$WORK/log")"
 ticks_go_on "on a read-only disk"
 wait_for 60 "telemetry to be dropped" more_than records_dropped_total 1000
@@ -130,7 +130,7 @@ mount -t tmpfs -o size=32m none "$WORK/disk"
 start --data "$WORK/disk/data" --demo --speed 600
 head -c 40000000 /dev/zero >"$WORK/disk/filler" 2>/dev/null || true
 wait_for 60 "the full disk to be noticed" is connected 0
-health_says degraded 1 "$WORK/disk/data is away"
+health_says degraded 1 "No space left on device"
 more_than bus_errors_total 0 || fail "full disk: not counted"
 ticks_go_on "on a full disk"
 wait_for 60 "telemetry to be dropped" more_than records_dropped_total 1000
@@ -150,7 +150,7 @@ head -c 4096 /dev/zero | tr '\0' x >"$WORK/disk/simulator.log"
 cat /dev/zero >"$WORK/disk/filler" 2>/dev/null || true
 start --data "$WORK/disk/data" --demo --speed 600
 wait_for 30 "the full disk to be noticed" is connected 0
-health_says degraded 1 "$WORK/disk/data is away"
+health_says degraded 1 "No space left on device"
 rm "$WORK/disk/filler"
 wait_for 30 "the log to go on" grep -q 'records are written again' "$WORK/disk/simulator.log"
 [[ $(sed 1d "$WORK/disk/simulator.log" | head -1) =~ ^\(lines\ missing\ here:\ [0-9]+\)$ ]] || fail "the log goes on with $(sed 1d "$WORK/disk/simulator.log" | head -1)"
