@@ -72,9 +72,11 @@ install: ## copy BINARY, what belongs to it and, unless there is one, a configur
 	test -e $(DESTDIR)$(SYSCONFDIR)/mokasim/config.toml || \
 		install -D -m 644 config.toml $(DESTDIR)$(SYSCONFDIR)/mokasim/config.toml
 
-deb: $(CARGO_DEB) ## a Debian package of the static binary, in target/deb
+# The binary may be for another machine: the man page and the completions come from a build for this one.
+deb: $(CARGO_DEB) ## a Debian package of the static binary, in target/deb; DEB_TARGET says for which machine
 	deploy/static $(DEB_TARGET)
-	$(MAKE) share BINARY=target/$(DEB_TARGET)/static/mokasim
+	$(CARGO) build --locked
+	$(MAKE) share BINARY=target/debug/mokasim
 	$(CARGO_DEB) --no-build --no-strip --profile static --target $(DEB_TARGET) --output target/deb/ $(DEB_FLAGS)
 
 $(CARGO_DEB):

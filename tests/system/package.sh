@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# The Debian package is installed, upgraded, removed and purged; a changed configuration is kept until it is purged.
+# The Debian package is installed, upgraded, removed and purged; a changed configuration is kept until it is purged. Those for
+# other machines are looked into.
 source "$(dirname "$0")/lib.sh"
 
 undo() {
-    rm -f "$(deb 0.0.1-1)" "$(deb 0.0.2-1)"
+    rm -f "$ROOT"/target/deb/mokametrics-simulator_0.0.[12]-1_*.deb
     dpkg --purge mokametrics-simulator >/dev/null 2>&1
 }
-package() { make -s -C "$ROOT" deb DEB_FLAGS="--deb-version $1" >"$WORK/deb.log" 2>&1 || { cat "$WORK/deb.log"; fail "make deb"; }; }
+package() { # VERSION [TARGET]
+    make -s -C "$ROOT" deb DEB_TARGET="${2:-x86_64-unknown-linux-musl}" DEB_FLAGS="--deb-version $1" >"$WORK/deb.log" 2>&1 \
+        || { cat "$WORK/deb.log"; fail "make deb $*"; }
+}
 dpkg_does() { DEBIAN_FRONTEND=noninteractive dpkg "$@" >"$WORK/dpkg.log" 2>&1 || { cat "$WORK/dpkg.log"; fail "dpkg $*"; }; }
-deb() { echo "$ROOT/target/deb/mokametrics-simulator_$1_amd64.deb"; }
+deb() { echo "$ROOT/target/deb/mokametrics-simulator_$1_${2:-amd64}.deb"; } # VERSION [ARCHITECTURE]
 
 package 0.0.1-1
 package 0.0.2-1
@@ -40,3 +44,14 @@ make -s -C "$ROOT" install BINARY="$MUSL" PREFIX=/opt/moka DESTDIR="$WORK/dest"
 "$WORK/dest/opt/moka/bin/mokasim" check --config "$WORK/dest/etc/mokasim/config.toml" >/dev/null || fail "make install"
 tail -1 "$WORK/dest/etc/mokasim/config.toml" | grep -q '# mine' || fail "make install took the configuration"
 grep -q '^ExecStart=/opt/moka/bin/mokasim' "$WORK/dest/opt/moka/lib/systemd/system/mokasim.service" || fail "the unit names another binary"
+
+for machine in arm64:aarch64-unknown-linux-musl armhf:armv7-unknown-linux-gnueabihf; do
+    IFS=: read -r architecture target <<<"$machine"
+    package 0.0.1-1 "$target"
+    foreign=$WORK/$architecture
+    dpkg-deb --extract "$(deb 0.0.1-1 "$architecture")" "$foreign"
+    [[ $(dpkg-deb --field "$(deb 0.0.1-1 "$architecture")" Architecture) == "$architecture" ]] || fail "$target: not for $architecture"
+    cmp "$ROOT/target/$target/static/mokasim" "$foreign/usr/bin/mokasim" || fail "$target: another binary"
+    grep -q 'EXIT STATUS' <(gzip -dc "$foreign/usr/share/man/man1/mokasim.1.gz") || fail "$target: no man page"
+    [[ -s $foreign/usr/share/bash-completion/completions/mokasim ]] || fail "$target: no completions"
+done
