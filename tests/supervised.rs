@@ -193,11 +193,13 @@ fn the_journal_gets_levels_and_no_second_timestamp() {
 fn a_scheduler_that_starts_it_again_is_told_nothing_at_its_level() {
     let place = Place::with_config(QUICK);
     let factory = place.start(&["run"]);
-    let log = fs::metadata(place.path("simulator.log")).unwrap().len();
+    let log = || fs::read_to_string(place.path("simulator.log")).unwrap_or_default();
+    wait_for("the last line of the start", || log().contains("send more: "));
+    let before = log();
     let again = place.run(&["run", "--log-target", "file", "--log-level", "warn"]);
     assert_eq!(again.status.code(), Some(75));
     assert!(again.stderr.is_empty() && again.stdout.is_empty());
-    assert_eq!(fs::metadata(place.path("simulator.log")).unwrap().len(), log);
+    assert_eq!(log(), before);
     // On Kafka nothing is written to the folder, and two instances are kept apart all the same.
     let kafka = ["run", "--broker", "127.0.0.1:1", "--data", "kafka"];
     let first = place.start(&kafka);
