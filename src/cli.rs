@@ -4,6 +4,7 @@ use crate::config::{self, Speed};
 use crate::error::{Exit, Failure};
 use crate::logging;
 use crate::units::{SimTime, Span};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -90,12 +91,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "X|max")]
     pub speed: Option<Speed>,
     /// Root of every draw: the same seed, start and orders give the same records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_seed)]
     pub seed: Option<u64>,
     /// Where simulated time begins [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = parse_start)]
     pub start: Option<SimTime>,
-    /// Length of a tick in milliseconds
+    /// Length of a tick, from 1 to 10000 milliseconds
     #[arg(long, value_name = "MS", value_parser = config::tick)]
     pub tick: Option<Duration>,
     /// Feed the factory a trickle of made-up orders [default rate: what keeps it four fifths busy]
@@ -110,8 +111,8 @@ pub struct RunArgs {
     /// Leave after so much simulated time, such as 90s, 8h or 30d
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub duration: Option<Span>,
-    /// Level of the log, in the file and on the terminal: off, error, warn, info, debug, trace
-    #[arg(long, value_name = "L", value_parser = parse_level)]
+    /// Level of the log, in the file and on the terminal
+    #[arg(long, value_name = "L", value_parser = level_parser(), ignore_case = true)]
     pub log_level: Option<log::LevelFilter>,
     /// Where the log goes
     #[arg(long, value_enum, default_value_t)]
@@ -143,7 +144,7 @@ pub struct SendArgs {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Root of the draws: the same seed makes the same orders
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_seed)]
     pub seed: Option<u64>,
 }
 
@@ -214,8 +215,14 @@ fn parse_start(text: &str) -> Result<SimTime, String> {
     crate::wire::parse_rfc3339(text).ok_or_else(|| "expected an instant such as 2026-01-31T08:00:00Z".to_owned())
 }
 
-fn parse_level(text: &str) -> Result<log::LevelFilter, String> {
-    text.parse().map_err(|_| "expected off, error, warn, info, debug or trace".to_owned())
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// Names, so that help and completions show them.
+fn level_parser() -> impl TypedValueParser<Value = log::LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .try_map(|name| name.parse::<log::LevelFilter>())
 }
 
 fn parse_span(text: &str) -> Result<Span, String> {

@@ -229,6 +229,8 @@ fn what_cannot_start_says_why_in_one_line_and_by_its_exit_code() {
         (place.command(&["run"]), 75, "data"),
         (taken, 69, port.as_str()),
         (place.command(&["run", "--speed", "fast"]), 64, "speed"),
+        (place.command(&["run", "--seed", "x"]), 64, "expected a whole number from 0 to"),
+        (place.command(&["run", "--log-level", "loud"]), 64, "off, error, warn, info, debug, trace"),
         (place.command(&["fly"]), 64, "fly"),
         (place.command(&["health", "--url", "foo"]), 64, "expected an address such as http://127.0.0.1:8080/health"),
         (place.command(&["health", "--url", ""]), 64, "expected an address such as"),

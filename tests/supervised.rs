@@ -236,6 +236,7 @@ fn every_shell_gets_completions_of_every_flag() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let text = String::from_utf8(place.run_ok(&["completions", shell]).stdout).unwrap();
         assert!(text.contains("until-idle") && text.contains("log-target"), "{shell}");
+        assert!(shell != "bash" || text.contains("off error warn info debug trace"), "values of --log-level");
     }
 }
 
