@@ -14,11 +14,11 @@ pub enum Exit {
     Usage = 64,
     /// Something needed is not there: the broker, the port.
     Unavailable = 69,
-    /// A file cannot be read or written.
+    /// A file cannot be read or written, other than the configuration.
     Io = 74,
     /// Try again later: another instance runs, or records were left behind by a second signal.
     TempFail = 75,
-    /// The configuration is wrong.
+    /// The configuration is wrong or cannot be read.
     Config = 78,
 }
 
@@ -29,9 +29,9 @@ impl Exit {
         (Self::Unhealthy, "health: the factory is degraded or unhealthy"),
         (Self::Usage, "the command line is wrong"),
         (Self::Unavailable, "the broker, the health port or the probed factory is not to be had"),
-        (Self::Io, "a file cannot be read or written"),
+        (Self::Io, "orders, the log or the data folder cannot be read or written"),
         (Self::TempFail, "another instance uses the data folder, or a second signal cut the shutdown short"),
-        (Self::Config, "the configuration is wrong"),
+        (Self::Config, "the configuration is wrong or cannot be read"),
     ];
 }
 
