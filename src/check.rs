@@ -74,13 +74,13 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut table = String::new();
-    for row in rows {
+    let line = |row: &Vec<String>| {
         let first = format!("{:<width$}", row[0], width = widths[0]);
         let rest = row.iter().zip(&widths).skip(1).map(|(cell, width)| format!("  {cell:>width$}"));
-        table.extend([first].into_iter().chain(rest).chain(["\n".to_owned()]));
-    }
-    table
+        let line: String = [first].into_iter().chain(rest).collect();
+        line.trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -359,6 +359,15 @@ fn a_record_that_is_too_large_alone_is_lost_alone() {
 }
 
 #[test]
+fn records_that_are_all_refused_do_not_wait_for_each_other() {
+    let mut writing = Writing::new(broker().with_batch_bytes_max(180), 1);
+    writing.large = Some((1, 150));
+    writing.write(400);
+    assert_eq!(writing.producer.refused(), 400);
+    assert!(writing.sim.elapsed() < Duration::from_secs(10), "{:?}", writing.sim.elapsed());
+}
+
+#[test]
 fn splits_failures_and_lost_answers_at_random_lose_and_double_no_record() {
     const CODES: [i16; 5] = [6, 7, 19, 45, 56];
     for seed in 0..200 {

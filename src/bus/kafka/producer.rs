@@ -355,7 +355,9 @@ impl Producer {
         }
         let is_refused = matches!(verdict, Verdict::Refused | Verdict::TooLarge);
         let refused = if is_refused { partition.refused(ticket, self.now) } else { None };
-        partition.failed(ticket, self.now + cluster.backoff(partition.failures()));
+        // What is given up is in nobody's way.
+        let rest = if is_refused { Duration::ZERO } else { cluster.backoff(partition.failures()) };
+        partition.failed(ticket, self.now + rest);
         match verdict {
             Verdict::Refresh => cluster.refresh_metadata(self.now),
             Verdict::Identity => self.identity = None,

@@ -64,7 +64,7 @@ fn in_file(file: &Path, error: &dyn std::fmt::Display) -> String {
 fn explained(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the broker's certificate is signed by nobody who is trusted here; see ssl.ca.location".into()
+            "the broker's certificate is signed by nobody who is trusted here; see ssl_ca_location".into()
         }
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "the broker's certificate has expired".into()
@@ -73,7 +73,7 @@ fn explained(error: &Error) -> String {
             "the listener does not speak TLS; see security.protocol".into()
         }
         Error::AlertReceived(alert) => {
-            format!("the broker refused with {alert:?}; if it asks for certificates, see ssl.certificate.location")
+            format!("the broker refused with {alert:?}; if it asks for certificates, see ssl_certificate_location")
         }
         other => other.to_string(),
     }
