@@ -5,11 +5,11 @@ use super::classic::Classic;
 use super::fallback::Fallback;
 use super::member::MemberFile;
 use super::native::Native;
-use super::spool::{self, Spool, SpoolError};
+use super::spool::{Lock, Spool, SpoolError};
 use crate::clock;
 use crate::config::{Config, KafkaClient};
 use crate::error::{Exit, Failure};
-use std::fs::{self, File};
+use std::fs;
 
 /// Opens the bus of the configuration: Kafka where it names a broker, else the spool. One that consumes is to be opened after
 /// [`claim`].
@@ -44,18 +44,18 @@ fn open_kafka(config: &Config, consumes: bool) -> Result<Box<dyn Bus>, String> {
     })
 }
 
-/// Makes sure that no other instance runs on the data folder, for as long as the file lives. The spool does so by itself.
+/// Makes sure that no other instance runs on the data folder, for as long as the lock lives. The spool does so by itself.
 ///
 /// # Errors
 /// Another instance does, or the folder cannot be written.
-pub fn claim(config: &Config) -> Result<Option<File>, Failure> {
+pub fn claim(config: &Config) -> Result<Option<Lock>, Failure> {
     if config.kafka.bootstrap_servers.is_empty() {
         return Ok(None);
     }
     let dir = &config.spool.dir;
     fs::create_dir_all(dir)
         .map_err(SpoolError::at(dir))
-        .and_then(|()| spool::lock(dir))
+        .and_then(|()| Lock::take(dir))
         .map(Some)
         .map_err(|error| spool_failure(&error))
 }

@@ -5,7 +5,10 @@
 //! takes is the operating system's last seconds.
 
 mod files;
+mod lock;
 mod orders;
+
+pub use lock::Lock;
 
 use super::outbox::Outbox;
 use super::{Bus, Full, Incoming, Severity, Status, Taken, Trouble};
@@ -13,14 +16,12 @@ use crate::clock;
 use crate::wire::{Record, Topics, spool_line};
 use files::Files;
 use orders::{Mark, Orders};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Held locked by the instance that uses the folder.
-const LOCK_FILE: &str = ".lock";
 /// More than three numbers take; what is longer is not ours.
 const POSITION_BYTES_MAX: u64 = 64;
 /// The [`Mark`] of the next order: three numbers.
@@ -79,7 +80,7 @@ pub struct Spool {
     writing: Outage,
     reading: Outage,
     saving: Outage,
-    _lock: File,
+    lock: Lock,
 }
 
 impl Spool {
@@ -90,7 +91,7 @@ impl Spool {
     pub fn open(config: &crate::config::Spool, topics: &Topics, memory_bytes_max: usize) -> Result<Self, SpoolError> {
         let dir = &config.dir;
         fs::create_dir_all(dir).map_err(SpoolError::at(dir))?;
-        let lock = lock(dir)?;
+        let lock = Lock::take(dir)?;
         let position_path = dir.join(POSITION_FILE);
         let position_saved = load_position(&position_path)?;
         Ok(Self {
@@ -104,7 +105,7 @@ impl Spool {
             writing: Outage::new("records wait in memory", "records are written"),
             reading: Outage::new("no orders arrive", "orders are read"),
             saving: Outage::new("a restart would repeat orders", "the position is saved"),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -128,6 +129,9 @@ impl Spool {
     }
 
     fn write_batch(&mut self) -> Result<(), SpoolError> {
+        if self.batch_end.is_some() {
+            self.lock.hold()?;
+        }
         self.files.flush()?;
         if let Some(seq) = self.batch_end.take() {
             self.outbox.acknowledge(seq);
@@ -290,17 +294,6 @@ pub fn append_orders<'a>(dir: &Path, topics: &Topics, lines: impl IntoIterator<I
 
 fn topic_path(dir: &Path, topic: &str) -> PathBuf {
     dir.join(format!("{topic}.jsonl"))
-}
-
-/// Locks a folder for this process, for as long as the file lives.
-pub(super) fn lock(dir: &Path) -> Result<File, SpoolError> {
-    let path = dir.join(LOCK_FILE);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(SpoolError::at(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse { dir: dir.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(SpoolError::at(&path)(error)),
-    }
 }
 
 fn load_position(path: &Path) -> Result<Mark, SpoolError> {

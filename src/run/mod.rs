@@ -13,7 +13,7 @@ pub use reread::Reread;
 pub use signals::{SIGNALS, Stop};
 
 use crate::api::{self, ApiSender};
-use crate::bus::{self, Bus};
+use crate::bus::{self, Bus, spool::Lock};
 use crate::clock::{self, SimClock, Ticker};
 use crate::config::{Config, Inputs, Speed};
 use crate::error::{Exit, Failure};
@@ -27,7 +27,6 @@ use feed::{Demo, Feed, OrderFile};
 use log::{info, warn};
 use production::Production;
 use signals::Wish;
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 use story::StatusLine;
@@ -115,7 +114,7 @@ struct Live {
     ticker: Ticker,
     production: Production,
     bus: Box<dyn Bus>,
-    _claim: Option<File>,
+    claim: Option<Lock>,
     api: Option<ApiSender>,
     health: health::Handle,
     /// What of the snapshot never changes.
@@ -178,7 +177,7 @@ impl Live {
             ticker: Ticker::new(origin, config.simulation.tick),
             production: Production::new(config.plan, start, feed, encoder),
             bus,
-            _claim: claim,
+            claim,
             api,
             health,
             identity,
@@ -270,6 +269,8 @@ impl Live {
     /// Shows the outside how things stand.
     fn observe(&mut self, now: Instant) {
         self.supervisor.tick(now);
+        // Where it cannot be taken now, it is tried again at the next tick.
+        let _later = self.claim.as_mut().map(Lock::hold);
         let bus = self.bus.status();
         let orders = self.production.order_counts();
         let factory = self.production.counts();

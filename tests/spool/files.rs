@@ -2,7 +2,7 @@
 
 use crate::folder::{Folder, MEMORY_BYTES};
 use crate::seeds::{Random, for_seeds};
-use mokasim::bus::spool::Spool;
+use mokasim::bus::spool::{Spool, SpoolError};
 use mokasim::bus::{Bus as _, Full, Severity, Taken};
 use mokasim::clock;
 use mokasim::units::SimTime;
@@ -192,6 +192,30 @@ fn events_that_fill_the_folder_wait_and_go_on_when_a_person_makes_room() {
     let expected: String = (0..n).map(|n| line(EVENTS, n, 500)).collect();
     assert!(all == expected, "{} bytes of {}", all.len(), expected.len());
     assert!(folder.spool().status().connected && folder.spool().has_room());
+}
+
+#[test]
+fn a_folder_that_was_removed_is_held_again_unless_another_instance_was_first() {
+    let mut folder = Folder::roomy();
+    let dir = folder.config.dir.clone();
+    let (config, topics) = (folder.config.clone(), folder.topics.clone());
+    fs::remove_dir_all(&dir).unwrap();
+    fs::create_dir(&dir).unwrap();
+    publish(folder.spool(), TopicId(0), 0, 10).unwrap();
+    folder.write();
+    let second = Spool::open(&config, &topics, MEMORY_BYTES);
+    assert!(matches!(second, Err(SpoolError::InUse { .. })), "{second:?}");
+
+    fs::remove_dir_all(&dir).unwrap();
+    let second = Spool::open(&config, &topics, MEMORY_BYTES).unwrap();
+    publish(folder.spool(), TopicId(0), 1, 10).unwrap();
+    folder.poll(0, |_, _| Taken::Later);
+    let trouble = folder.spool().status().trouble.unwrap();
+    assert!(trouble.reason.contains("another instance is running on this folder"), "{trouble:?}");
+    assert_eq!(folder.outputs()["telemetry.a.jsonl"], "");
+    drop(second);
+    folder.write();
+    assert_eq!(folder.outputs()["telemetry.a.jsonl"], line(TopicId(0), 1, 10));
 }
 
 #[test]
