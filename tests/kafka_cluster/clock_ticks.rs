@@ -4,7 +4,7 @@
 
 use crate::broker::Cluster;
 use crate::program::{Place, QUICK, Running, wait_for};
-use crate::three::{is_full, length};
+use crate::three::length;
 use crate::world::report;
 use mokasim::clock;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ const LATE: f64 = 0.005;
 /// Where the factories share the cores with the brokers and whatever else is tested, only a tick that was held by something stands
 /// out: no more than one in a hundred may be this late.
 const HELD: f64 = 0.1;
-/// How often a short run takes the figures, if need be: the machine itself may be held for a moment, but not always.
+/// How often the figures are taken, if need be: the machine itself may be held for a moment, but not always.
 const WINDOWS_MAX: u32 = 5;
 
 /// How late ticks were, by the bounds of `/metrics`: ticks up to each, in seconds; the last one has no bound.
@@ -186,7 +186,7 @@ fn no_broker_makes_a_tick_late() {
     let begun = clock::now();
     let cpu_before: Vec<Duration> = cases.iter().map(Case::cpu).collect();
     let mut late: Vec<&str> = cases.iter().map(|case| case.broker).collect();
-    for _ in 0..if is_full() { 1 } else { WINDOWS_MAX } {
+    for _ in 0..WINDOWS_MAX {
         clock::sleep(length(301, 101));
         let of_control = control.ticks();
         of_control.report(control.broker);
