@@ -139,7 +139,11 @@ impl Sender<'_> {
     fn note(&mut self, ticket: Ticket) {
         let Self { group, ask, now, .. } = self;
         let request = InFlight { ticket, ask: *ask, generation: group.generation(), since: *now };
-        let slot = if matches!(ask, Ask::Join | Ask::Sync) { &mut group.parked } else { &mut group.in_flight };
-        *slot = Some(request);
+        match ask {
+            Ask::Join | Ask::Sync => group.parked = Some(request),
+            // Whoever leaves has no use for the answer to a parked request.
+            Ask::Leave => (group.parked, group.in_flight) = (None, Some(request)),
+            _ => group.in_flight = Some(request),
+        }
     }
 }
