@@ -3,7 +3,7 @@
 use super::super::error::{Api, Failure};
 use super::reaction::Reaction;
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::ConsumerGroupHeartbeatRequest;
+use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, JoinGroupRequest, SyncGroupRequest};
 use kafka_protocol::protocol::Request;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,9 @@ impl Trouble {
         match self {
             // Other requests may be allowed all the while.
             Self::Refused { api, error } if Reaction::to(*api, *error) == Reaction::RetryLater => *api == succeeded,
-            Self::Refused { .. } | Self::Failed(_) | Self::Format(_) | Self::Rebalancing => true,
+            Self::Refused { .. } | Self::Failed(_) | Self::Format(_) => true,
+            // What is committed meanwhile does not end it.
+            Self::Rebalancing => [JoinGroupRequest::KEY, SyncGroupRequest::KEY].contains(&succeeded.0),
             Self::NameTaken { .. } => succeeded.0 == ConsumerGroupHeartbeatRequest::KEY,
             Self::Replaced { .. } => false,
         }
@@ -174,6 +176,17 @@ mod tests {
         troubles.end(FETCH);
         assert_eq!(troubles.told(), Some(&forbidden));
         troubles.end(COMMIT);
+        assert_eq!(troubles.present(), None);
+    }
+
+    #[test]
+    fn a_rebalance_that_does_not_end_is_told_once_whatever_is_committed_meanwhile() {
+        let begun = crate::clock::now();
+        let mut troubles = Troubles::new("g");
+        troubles.begin(Trouble::Rebalancing, begun);
+        troubles.end(COMMIT);
+        assert_eq!(troubles.told(), Some(&Trouble::Rebalancing));
+        troubles.end(Api(JoinGroupRequest::KEY));
         assert_eq!(troubles.present(), None);
     }
 
