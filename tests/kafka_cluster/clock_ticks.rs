@@ -20,8 +20,10 @@ const LATE: f64 = 0.005;
 /// Where the factories share the cores with the brokers and whatever else is tested, only a tick that was held by something stands
 /// out: no more than one in a hundred may be this late.
 const HELD: f64 = 0.1;
-/// How often the figures are taken, if need be: the machine itself may be held for a moment, but not always.
-const WINDOWS_MAX: u32 = 5;
+/// How often the figures are taken, if need be: the machine itself may be held for a moment,
+const WINDOWS_MAX: u32 = 3;
+/// and where it is held all the time, the factory without a broker is late as well: with one, no more than so many times as often.
+const MORE_LATE_MAX: u64 = 5;
 
 /// How late ticks were, by the bounds of `/metrics`: ticks up to each, in seconds; the last one has no bound.
 struct Ticks(Vec<(f64, u64)>);
@@ -71,6 +73,8 @@ struct Case {
     /// What its health is to be.
     status: &'static str,
     before: Ticks,
+    /// Ticks later than `LATE` in the windows so far.
+    late: u64,
     _place: Place,
 }
 
@@ -79,19 +83,16 @@ impl Case {
         self.before = Ticks::of(&self.factory);
     }
 
-    fn ticks(&self) -> Ticks {
-        Ticks::of(&self.factory).since(&self.before)
-    }
-
-    /// Prints the figures and says whether the ticks of the window were in time.
-    fn is_in_time(&self, control: &Ticks, is_above_others: bool) -> bool {
+    /// Ends a window.
+    fn end(&mut self) -> Ticks {
         let ticks = self.ticks();
         ticks.report(self.broker);
-        if is_above_others {
-            ticks.later_than(LATE) * 1_000 <= ticks.count()
-        } else {
-            ticks.later_than(HELD) <= (ticks.count() / 100).max(3 * control.later_than(HELD))
-        }
+        self.late += ticks.later_than(LATE);
+        ticks
+    }
+
+    fn ticks(&self) -> Ticks {
+        Ticks::of(&self.factory).since(&self.before)
     }
 
     /// CPU time so far.
@@ -111,6 +112,15 @@ impl Case {
 
     fn status(&self) -> String {
         self.factory.health()["status"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Whether the ticks of a window were in time.
+fn is_in_time(ticks: &Ticks, control: &Ticks, is_above_others: bool) -> bool {
+    if is_above_others {
+        ticks.later_than(LATE) * 1_000 <= ticks.count()
+    } else {
+        ticks.later_than(HELD) <= (ticks.count() / 100).max(3 * control.later_than(HELD))
     }
 }
 
@@ -159,7 +169,7 @@ fn no_broker_makes_a_tick_late() {
         command.env("HOSTALIASES", &names.fifo);
         let factory = place.start_command(command);
         wait_for(status, || factory.health()["status"] == status);
-        Case { broker, before: Ticks::of(&factory), factory, status, _place: place }
+        Case { broker, before: Ticks::of(&factory), factory, status, late: 0, _place: place }
     };
     let mut control = start("no broker", ["--data", "spool"], "healthy");
     let mut cases = [
@@ -188,13 +198,13 @@ fn no_broker_makes_a_tick_late() {
     let mut late: Vec<&str> = cases.iter().map(|case| case.broker).collect();
     for _ in 0..WINDOWS_MAX {
         clock::sleep(length(301, 101));
-        let of_control = control.ticks();
-        of_control.report(control.broker);
-        for case in &cases {
-            if case.is_in_time(&of_control, is_above_others) {
+        let of_control = control.end();
+        for case in &mut cases {
+            let ticks = case.end();
+            if is_in_time(&ticks, &of_control, is_above_others) {
                 late.retain(|broker| *broker != case.broker);
             }
-            let missing = of_control.count().saturating_sub(case.ticks().count());
+            let missing = of_control.count().saturating_sub(ticks.count());
             let missing_max = of_control.count() / if is_above_others { 100 } else { 2 };
             assert!(missing <= missing_max, "broker {}: {missing} ticks are missing", case.broker);
             assert_eq!(case.status(), case.status, "broker {}", case.broker);
@@ -204,6 +214,13 @@ fn no_broker_makes_a_tick_late() {
         }
         control.begin();
         cases.iter_mut().for_each(Case::begin);
+    }
+    if is_above_others && !late.is_empty() && control.late > 0 {
+        report(&format!(
+            "NOT ASSERTED: that 99.9 % of the ticks are in time for {late:?}. Without a broker, too, {} ticks were late.",
+            control.late
+        ));
+        late = cases.iter().filter(|case| case.late > MORE_LATE_MAX * control.late).map(|case| case.broker).collect();
     }
     assert!(late.is_empty(), "ticks are late, whenever they were looked at: {late:?}");
     assert!(names.is_asked_by(&cases[4].factory), "the look-up has ended");
