@@ -106,11 +106,14 @@ class Factory:
             return {}
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
+    def descriptors(self):
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def sample(self):
         """Seconds, resident KiB, threads, descriptors and ticks more than 50 ms late."""
         proc = Path(f"/proc/{self.process.pid}")
         status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
-        descriptors = len(list((proc / "fd").iterdir()))
+        descriptors = self.descriptors()
         figures = self.figures()
         late = figures[TICKS] - figures[LATE]
         at = time.monotonic() - self.began
@@ -180,6 +183,10 @@ def soak(factory, seconds, orders, name):
     zero = ["mokasim_lots_active", "mokasim_lots_queued", "mokasim_consumer_lag_orders"]
     left = lambda: {figure: count for figure in zero if (count := factory.figures().get(figure)) != 0}
     wait_for(120, "the last lot", lambda: not left(), left)
+    # The connection of the last question may not be closed on the other side yet. One to the broker may stand beside the three of
+    # the beginning; what must not happen is that there is one more for each outage.
+    most = factory.samples[0][3] + 1
+    wait_for(10, f"at most {most} descriptors", lambda: factory.descriptors() <= most, factory.descriptors)
     factory.sample()
     return outages
 
@@ -247,7 +254,6 @@ def judge(factory, orders, outages, ticks_beside, read):
     expect(len(threads) == 1, f"threads: {sorted(threads)}")
     # Connections come and go; what must not happen is that there are more at each time.
     low, high = min(sample[3] for sample in samples), max(sample[3] for sample in samples)
-    expect(samples[-1][3] <= samples[0][3], f"descriptors: {samples[0][3]} at first, {samples[-1][3]} at last")
     expect(high <= samples[0][3] + SLOW_CLIENTS + 4, f"descriptors: from {low} to {high}")
 
     print(
