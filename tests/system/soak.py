@@ -1,6 +1,6 @@
 """A factory at 600x on a broker that goes away now and then, with bad orders and slow HTTP clients.
 
-soak.py BINARY SECONDS: exits 1 and says why, unless memory stays flat, descriptors and threads constant, ticks in time, and
+soak.py BINARY SECONDS: exits 1 and says why, unless memory stays flat, threads constant, descriptors few, ticks in time, and
 every lot and every record accounted for by what another client reads back from the broker.
 
 The cores are shared with a broker and its clients. So that a late tick is the program's own doing and not that of whoever has the
@@ -183,8 +183,8 @@ def soak(factory, seconds, orders, name):
     zero = ["mokasim_lots_active", "mokasim_lots_queued", "mokasim_consumer_lag_orders"]
     left = lambda: {figure: count for figure in zero if (count := factory.figures().get(figure)) != 0}
     wait_for(120, "the last lot", lambda: not left(), left)
-    # The connection of the last question may not be closed on the other side yet. One to the broker may stand beside the three of
-    # the beginning; what must not happen is that there is one more for each outage.
+    # The connection of the last question may not be closed on the other side yet. One more has been seen to stay after an outage, and
+    # it is not known which; what must not happen is that there is one more for each.
     most = factory.samples[0][3] + 1
     wait_for(10, f"at most {most} descriptors", lambda: factory.descriptors() <= most, factory.descriptors)
     factory.sample()
