@@ -8,6 +8,7 @@ use mokasim::bus::kafka::consumer::Consumer;
 use mokasim::bus::kafka::fetch::FetchSettings;
 use mokasim::bus::kafka::fetched::{Source, Verdict};
 use mokasim::bus::kafka::group::GroupSettings;
+use mokasim::bus::kafka::link::{Lane, Target};
 use std::time::Duration;
 
 pub(crate) const TOPIC: &str = "orders";
@@ -108,6 +109,19 @@ impl Reading {
 
 pub(crate) fn consumer(broker: &Broker, group: GroupSettings) -> Consumer {
     Consumer::new(group, FetchSettings::default(), &sim::settings(broker))
+}
+
+/// Metadata is had while another request is on the way to the same address.
+#[test]
+fn no_connection_to_the_bootstrap_address_stays_once_a_named_broker_has_answered() {
+    let (broker, values) = with_orders(4);
+    let script: Script<'_> = &[(FindCoordinator, Act::Delay(Duration::from_secs(3)))];
+    let mut reading = Reading::new(broker.script(script), 1);
+    let bootstrap = Target { broker: -1, lane: Lane::Main };
+    reading.until("metadata", |reading| reading.sim.cluster.metadata().broker(1).is_some());
+    assert!(reading.sim.cluster.connection_mut(bootstrap).is_some(), "the coordinator is still looked for there");
+    reading.until("all read", |reading| reading.seen.len() == values.len());
+    assert!(reading.sim.cluster.connection_mut(bootstrap).is_none(), "it stays");
 }
 
 #[test]

@@ -158,14 +158,14 @@ impl Cluster {
         }
     }
 
-    /// A broker that a request may be sent to now, the one with the fewest in flight. While there is none, one after the
-    /// other is tried.
+    /// A broker that a request may be sent to now, the one with the fewest in flight; a bootstrap address where there is no other.
+    /// While there is none, one after the other is tried.
     pub fn any_broker(&mut self, now: Instant) -> Option<Target> {
         let ready = self.links.iter().filter_map(|(target, link)| {
             let connection = link.connection().filter(|connection| connection.is_ready())?;
-            Some((connection.in_flight(), *target)).filter(|(_, target)| target.lane == Lane::Main)
+            Some((target.is_bootstrap(), connection.in_flight(), *target)).filter(|_| target.lane == Lane::Main)
         });
-        let best = ready.min().map(|(_, target)| target);
+        let best = ready.min().map(|(.., target)| target);
         if best.is_none() {
             self.try_candidate(now);
         }
@@ -245,7 +245,7 @@ impl Cluster {
         // A broker closes a connection that nobody uses (`connections.max.idle.ms`), or because it stops, which one attempt shows.
         let idle = link.connection().filter(|connection| connection.is_established() && connection.in_flight() == 0);
         let idle = idle.filter(|_| !is_deliberate && failure.is_absence());
-        let shall_show = idle.is_some_and(Connection::has_answered) && target.broker >= 0;
+        let shall_show = idle.is_some_and(Connection::has_answered) && !target.is_bootstrap();
         let given_up = is_deliberate || idle.is_some();
         let failures = if given_up { 0 } else { link.failures().saturating_add(1) };
         if !given_up {
@@ -257,7 +257,7 @@ impl Cluster {
         if shall_show {
             link.want();
         }
-        if target.broker >= 0 && !is_deliberate {
+        if !target.is_bootstrap() && !is_deliberate {
             self.refresh_metadata(now);
         }
         let Some(mut connection) = connection else { return };
@@ -311,6 +311,7 @@ impl Cluster {
                 self.complete(ticket, target, Ok(answer));
             }
         }
+        self.leave_bootstrap(now);
         self.poll_metadata(now);
         self.poll_coordinator(now);
         self.show_trouble(now);

@@ -21,6 +21,14 @@ pub struct Target {
     pub lane: Lane,
 }
 
+impl Target {
+    /// Whether it is an address that was given at the start, and not a broker that the cluster named.
+    #[must_use]
+    pub const fn is_bootstrap(self) -> bool {
+        self.broker < 0
+    }
+}
+
 /// A broker works on one request of a connection at a time, so what may wait long has a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {

@@ -1,6 +1,6 @@
 //! When metadata is asked for, and of whom.
 
-use super::super::connection::{Answer, Ticket};
+use super::super::connection::{Answer, Connection, Ticket};
 use super::super::error::Failure;
 use super::super::link::{Lane, Link, Target};
 use super::super::settings::Endpoint;
@@ -104,24 +104,40 @@ impl Cluster {
     fn adopt_brokers(&mut self, now: Instant) {
         let stale = |(target, link): (&Target, &Link)| {
             let moved = self.metadata.broker(target.broker).is_some_and(|endpoint| endpoint != link.endpoint());
-            let gone = target.broker >= 0 && self.metadata.broker(target.broker).is_none() && link.is_down();
-            let done = target.broker < 0 && link.connection().is_none_or(|connection| connection.in_flight() == 0);
-            (moved || gone || done).then_some(*target)
+            let gone = !target.is_bootstrap() && self.metadata.broker(target.broker).is_none() && link.is_down();
+            (moved || gone || is_idle_bootstrap((target, link))).then_some(*target)
         };
         let stale: Vec<Target> = self.links.iter().filter_map(stale).collect();
-        for target in stale {
+        self.drop_links(stale, now);
+        self.seek_absent(now);
+    }
+
+    /// Drops the connections to bootstrap addresses that were in use, or not made yet, when the cluster named its brokers: once
+    /// one of those has answered, they are of no more use.
+    pub(super) fn leave_bootstrap(&mut self, now: Instant) {
+        let has_answered = |link: &Link| link.connection().is_some_and(Connection::has_answered);
+        if self.links.iter().any(|(target, link)| !target.is_bootstrap() && has_answered(link)) {
+            let idle = self.links.iter().filter(|link| is_idle_bootstrap(*link)).map(|(target, _)| *target).collect();
+            self.drop_links(idle, now);
+        }
+    }
+
+    fn drop_links(&mut self, targets: Vec<Target>, now: Instant) {
+        for target in targets {
             self.fail(target, &Failure::GivenUp, now);
             self.links.remove(&target);
         }
-        self.seek_absent(now);
     }
 
     /// Opens a link to one known address; to the next when that failed or takes long.
     pub(super) fn try_candidate(&mut self, now: Instant) {
         let known: Vec<(i32, &Endpoint)> =
             self.metadata.broker_ids().filter_map(|id| Some((id, self.metadata.broker(id)?))).collect();
-        // Addresses of the cluster's answer first; when all of them fail, the cluster has moved (KIP-899).
-        let bootstrap = self.settings.bootstrap.iter().enumerate().map(|(index, endpoint)| (-1 - index as i32, endpoint));
+        // Addresses of the cluster's answer first; when all of them fail, the cluster has moved (KIP-899). One that is connected has
+        // only too much in flight.
+        let is_lost = !self.links.iter().any(|(target, link)| !target.is_bootstrap() && link.is_established());
+        let given = if is_lost { self.settings.bootstrap.as_slice() } else { &[] };
+        let bootstrap = given.iter().enumerate().map(|(index, endpoint)| (-1 - index as i32, endpoint));
         let candidates: Vec<(Target, Endpoint)> = known
             .into_iter()
             .chain(bootstrap)
@@ -140,4 +156,8 @@ impl Cluster {
         self.links.entry(*target).or_insert_with(|| Link::new(endpoint.clone())).want();
         self.refresh.candidate_until.get_or_insert(now + CANDIDATE_PATIENCE);
     }
+}
+
+fn is_idle_bootstrap((target, link): (&Target, &Link)) -> bool {
+    target.is_bootstrap() && link.connection().is_none_or(|connection| connection.in_flight() == 0)
 }
