@@ -95,7 +95,8 @@ fn ask_health(args: &HealthArgs) -> Result<(), Failure> {
     let url = match &args.url {
         Some(url) => url.clone(),
         None => {
-            let health = load(&args.config, Overrides::default())?.health_check;
+            let inputs = Inputs { file: args.config.config.clone(), ..Inputs::default() };
+            let health = inputs.read_health_check().map_err(|problems| config_failure(&problems))?;
             let ip = if health.bind.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { health.bind };
             format!("http://{}/health", SocketAddr::new(ip, health.port))
         }

@@ -54,7 +54,9 @@ pub fn man(out: &mut dyn Write) -> io::Result<()> {
     man.render_description_section(out)?;
     commands(&command).to_writer(out)?;
     configuration().to_writer(out)?;
-    table("ENVIRONMENT", config::VARIABLES.iter().chain(&SURROUNDINGS).copied()).to_writer(out)?;
+    let variables = config::VARIABLES.map(|variable| (variable.name, variable.told()));
+    let variables = variables.iter().map(|(name, meaning)| (*name, meaning.as_str()));
+    table("ENVIRONMENT", variables.chain(SURROUNDINGS)).to_writer(out)?;
     table("FILES", FILES.iter().copied()).to_writer(out)?;
     table("SIGNALS", run::SIGNALS.iter().copied()).to_writer(out)?;
     in_flight().to_writer(out)?;

@@ -363,6 +363,17 @@ fn a_probe_tells_a_healthy_factory_from_one_that_is_not_there() {
 }
 
 #[test]
+fn a_probe_needs_nothing_of_the_configuration_but_where_health_is() {
+    let sasl =
+        "[kafka.security]\nsecurity_protocol = \"SASL_PLAINTEXT\"\nsasl_mechanism = \"PLAIN\"\nsasl_username = \"moka\"\n";
+    let place = Place::with_config(&format!("{sasl}sasl_password_file = \"absent\"\n[health_check]\nport = 1\n"));
+    assert_eq!(place.run(&["check"]).status.code(), Some(78));
+    assert_eq!(place.run(&["health"]).status.code(), Some(69));
+    place.write("config.toml", "[health_check]\nport = \"x\"\n");
+    assert_eq!(place.run(&["health"]).status.code(), Some(78));
+}
+
+#[test]
 fn the_command_that_is_shown_for_more_orders_names_the_configuration_that_was_given() {
     let place = Place::new();
     place.write("mine.toml", QUICK);

@@ -97,7 +97,7 @@ fn a_hangup_names_what_has_changed_in_the_file_and_is_set_by_a_flag_or_variable(
     let place = Place::with_config(&config(1));
     let flags = ["run", "--data", "data", "--speed", "30", "--seed", "7", "--tick", "10", "--log-level", "info"];
     let mut command = place.command(&flags);
-    let variables = mokasim::config::VARIABLES.map(|(name, _)| name);
+    let variables = mokasim::config::VARIABLES.map(|variable| variable.name);
     for variable in variables.into_iter().filter(|name| !["CONFIG_PATH", "HEALTH_CHECK_PORT"].contains(name)) {
         command.env(variable, if variable == "ENABLE_API" { "false" } else { "host:1" });
     }
@@ -221,7 +221,7 @@ fn the_manual_has_every_flag_key_variable_file_signal_and_exit_code() {
         expected.extend(words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned));
         expected.insert(command.to_owned());
     }
-    expected.extend(mokasim::config::VARIABLES.map(|(name, _)| name.to_owned()));
+    expected.extend(mokasim::config::VARIABLES.map(|variable| variable.name.to_owned()));
     expected.extend(mokasim::config::IN_FLIGHT.map(str::to_owned));
     expected.extend(mokasim::error::Exit::TABLE.map(|(exit, _)| format!("\\fB{}\\fR", exit as u8)));
     let keys = mokasim::config::BUILT_IN.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);

@@ -1,6 +1,6 @@
 //! Everything a configuration is read from, so that it can be read again.
 
-use super::{CONFIG_PATH, Config, Overrides, Problem, Source, load, security};
+use super::{CONFIG_PATH, Config, HealthCheck, Overrides, Problem, Source, VARIABLES, Variable, load, load_health_check};
 use std::path::PathBuf;
 
 /// Where a configuration comes from. The environment of the process is the third source.
@@ -25,8 +25,20 @@ impl Inputs {
     /// # Errors
     /// Everything that is wrong with it, in the order of the lines.
     pub fn read(&self) -> Result<(Config, Option<Source>), Vec<Problem>> {
-        let source = Source::find(self.named().as_deref()).map_err(|problem| vec![problem])?;
+        let source = self.source()?;
         Ok((load(source.as_ref(), &environment, &self.overrides)?, source))
+    }
+
+    /// Reads `[health_check]` alone.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the lines.
+    pub fn read_health_check(&self) -> Result<HealthCheck, Vec<Problem>> {
+        load_health_check(self.source()?.as_ref(), &environment)
+    }
+
+    fn source(&self) -> Result<Option<Source>, Vec<Problem>> {
+        Source::find(self.named().as_deref()).map_err(|problem| vec![problem])
     }
 
     /// Keys that a flag or an environment variable sets, whatever the file says.
@@ -42,15 +54,9 @@ impl Inputs {
             (flags.log_level.is_some(), "log.level"),
             (flags.log_level.is_some(), "log.terminal_level"),
         ];
-        let by_variables = [
-            ("KAFKA_BOOTSTRAP_SERVERS", "kafka.bootstrap_servers"),
-            (security::PASSWORD, "kafka.security.sasl_password_file"),
-            ("MOKAMETRICS_API_KEY", "api.api_key"),
-            ("ENABLE_API", "api.enable_api"),
-            ("HEALTH_CHECK_PORT", "health_check.port"),
-        ]
-        .map(|(variable, key)| (environment(variable).is_some_and(|text| !text.is_empty()), key));
-        by_flags.into_iter().chain(by_variables).filter(|(is_set, _)| *is_set).map(|(_, key)| key).collect()
+        let is_set = |variable: &Variable| environment(variable.name).is_some_and(|text| !text.is_empty());
+        let by_variables = VARIABLES.iter().filter(|variable| is_set(variable)).filter_map(|variable| variable.key);
+        by_flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| key).chain(by_variables).collect()
     }
 }
 

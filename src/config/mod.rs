@@ -33,14 +33,37 @@ use ureq::http::{HeaderValue, Uri};
 /// The environment variable that names the configuration file.
 pub const CONFIG_PATH: &str = "CONFIG_PATH";
 
-/// The environment variables, for the manual.
-pub const VARIABLES: [(&str, &str); 6] = [
-    (CONFIG_PATH, "configuration file; --config comes before it"),
-    ("MOKAMETRICS_API_KEY", "key of the external API, instead of api.api_key"),
-    ("ENABLE_API", "true or false, instead of api.enable_api"),
-    ("HEALTH_CHECK_PORT", "instead of health_check.port"),
-    ("KAFKA_BOOTSTRAP_SERVERS", "instead of kafka.bootstrap_servers; --broker comes before it"),
-    (security::PASSWORD, "password of kafka.security, instead of its sasl_password_file"),
+/// An environment variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+    /// The key that it comes before, if there is one.
+    pub key: Option<&'static str>,
+}
+
+impl Variable {
+    /// What it says, and instead of which key.
+    #[must_use]
+    pub fn told(&self) -> String {
+        self.key.map_or_else(|| self.meaning.to_owned(), |key| format!("{}, instead of {key}", self.meaning))
+    }
+}
+
+const fn instead_of(key: &'static str, name: &'static str, meaning: &'static str) -> Variable {
+    Variable { name, meaning, key: Some(key) }
+}
+
+/// The environment variables.
+pub const VARIABLES: [Variable; 6] = [
+    Variable { name: CONFIG_PATH, meaning: "configuration file; --config comes before it", key: None },
+    instead_of("api.api_key", "MOKAMETRICS_API_KEY", "key of the external API"),
+    instead_of("api.enable_api", "ENABLE_API", "true or false"),
+    instead_of("health_check.port", "HEALTH_CHECK_PORT", "port of /health"),
+    instead_of("kafka.bootstrap_servers", "KAFKA_BOOTSTRAP_SERVERS", "brokers; --broker comes before it"),
+    instead_of("kafka.security.sasl_password_file", security::PASSWORD, "password, itself"),
 ];
 
 /// What flags set: it comes before environment and file.
@@ -62,6 +85,21 @@ pub struct Overrides {
     pub log_level: Option<log::LevelFilter>,
 }
 
+/// `[health_check]` alone, as [`load`] reads it: who asks a factory how it is needs nothing that the other sections name.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the lines.
+pub fn load_health_check(
+    source: Option<&Source>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<HealthCheck, Vec<Problem>> {
+    read(source, |root| {
+        let health_check = sections::health_check(root, &Environment(environment));
+        root.abandon();
+        health_check
+    })
+}
+
 /// The configuration of `source`, or the built-in one, after environment (by a lookup of its variables) and flags.
 ///
 /// # Errors
@@ -71,19 +109,24 @@ pub fn load(
     environment: &dyn Fn(&str) -> Option<String>,
     overrides: &Overrides,
 ) -> Result<Config, Vec<Problem>> {
-    let built_in = Document::parse("built-in config.toml", BUILT_IN)?;
-    let own = source.map(|source| Document::parse(&source.name, &source.text)).transpose()?;
-    let own = own.as_ref().map(Document::root);
-    let mut problems = Problems::default();
-    let mut config = Section::read_with(own, Some(built_in.root()), &mut problems, |root| {
-        sections::config(root, &Environment(environment))
-    });
-    config.lay_over(overrides);
-    let mut config = problems.or(config)?;
+    let mut config = read(source, |root| {
+        let mut config = sections::config(root, &Environment(environment));
+        config.lay_over(overrides);
+        config
+    })?;
     if let Some(site) = &overrides.site {
         config.play_only(site).map_err(|problem| vec![problem])?;
     }
     Ok(config)
+}
+
+fn read<T>(source: Option<&Source>, f: impl FnOnce(&mut Section<'_, '_>) -> T) -> Result<T, Vec<Problem>> {
+    let built_in = Document::parse("built-in config.toml", BUILT_IN)?;
+    let own = source.map(|source| Document::parse(&source.name, &source.text)).transpose()?;
+    let own = own.as_ref().map(Document::root);
+    let mut problems = Problems::default();
+    let value = Section::read_with(own, Some(built_in.root()), &mut problems, f);
+    problems.or(value)
 }
 
 /// The whole configuration, checked.

@@ -16,7 +16,7 @@ pub(super) fn config(root: &mut Section<'_, '_>, environment: &Environment<'_>) 
     let stages = stages::read(root);
     let kafka = root.table("kafka", |section| kafka(section, environment, &stages));
     let api = root.table("api", |section| api(section, environment));
-    let health_check = root.table("health_check", |section| health_check(section, environment));
+    let health_check = health_check(root, environment);
     let (simulation, mut plan) = root.table("simulation", simulation);
     plan.sites = plan::sites(root, &stages);
     plan.stages = plan::timed_stages(root, stages);
@@ -111,14 +111,17 @@ fn api(section: &mut Section<'_, '_>, environment: &Environment<'_>) -> Api {
     Api { enabled, endpoint: endpoint_url.flatten(), key: key_in_environment.unwrap_or(key_in_file) }
 }
 
-fn health_check(section: &mut Section<'_, '_>, environment: &Environment<'_>) -> HealthCheck {
-    let port = integer(0..=u16::MAX);
-    let port_in_file = section.read("port", &port);
-    HealthCheck {
-        bind: section.read("bind", &rules::address()),
-        port: environment.read("HEALTH_CHECK_PORT", &port, section.problems).unwrap_or(port_in_file),
-        requests_per_second: section.read("requests_per_second", &integer(1..=1_000_000)),
-    }
+/// `[health_check]`.
+pub(super) fn health_check(root: &mut Section<'_, '_>, environment: &Environment<'_>) -> HealthCheck {
+    root.table("health_check", |section| {
+        let port = integer(0..=u16::MAX);
+        let port_in_file = section.read("port", &port);
+        HealthCheck {
+            bind: section.read("bind", &rules::address()),
+            port: environment.read("HEALTH_CHECK_PORT", &port, section.problems).unwrap_or(port_in_file),
+            requests_per_second: section.read("requests_per_second", &integer(1..=1_000_000)),
+        }
+    })
 }
 
 /// What concerns the loop, and the plan so far: without stages, sites and capacity.
