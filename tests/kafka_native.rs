@@ -159,13 +159,19 @@ fn numbered(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {
     range.map(|n| format!("key-{}:order-{n:05}", n % 17))
 }
 
-fn each_version(test: impl Fn(&str, &str)) {
-    for version in VERSIONS {
-        if let Some(bootstrap) = bootstrap(version) {
-            eprintln!("on Kafka {version} at {bootstrap}");
-            test(version, &bootstrap);
+fn each_version(test: impl Fn(&str, &str) + Sync) {
+    // Most of the time is waiting.
+    std::thread::scope(|scope| {
+        for version in VERSIONS {
+            let test = &test;
+            scope.spawn(move || {
+                if let Some(bootstrap) = bootstrap(version) {
+                    eprintln!("on Kafka {version} at {bootstrap}");
+                    test(version, &bootstrap);
+                }
+            });
         }
-    }
+    });
 }
 
 #[test]
