@@ -2,14 +2,12 @@
 //!
 //! Needs Java and Maven. Without them the tests are skipped, loudly; with `CI=true` they fail.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "common/broker.rs"]
+mod broker;
+
+use broker::{Cluster, ToSend, wait_for};
 use mokasim::bus::kafka::client::Client;
 use mokasim::bus::kafka::consumer::Consumer;
 use mokasim::bus::kafka::fetch::FetchSettings;
@@ -18,67 +16,16 @@ use mokasim::bus::kafka::group::GroupSettings;
 use mokasim::bus::kafka::settings::Settings;
 use mokasim::clock;
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 const VERSIONS: [&str; 2] = ["3.9.2", "4.3.1"];
-const BROKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/broker");
+const GROUP_COMMAND: &str = "consumer.group.ConsumerGroupCommand";
+/// Lines for kcat are `key:value`.
+const KEYS: &[&str] = &["-K", ":"];
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The address of the broker of a version, started once for this file and stopped with it.
-fn bootstrap(version: &str) -> Option<String> {
-    static BROKERS: [OnceLock<Option<String>>; 2] = [OnceLock::new(), OnceLock::new()];
-    let index = VERSIONS.iter().position(|known| *known == version).unwrap();
-    BROKERS[index].get_or_init(|| bring(version)).clone()
-}
-
-fn bring(version: &str) -> Option<String> {
-    let missing = ["java", "mvn", "kcat"].iter().find(|tool| Command::new(tool).arg("-version").output().is_err());
-    if let Some(tool) = missing {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "`{tool}` is missing, and CI=true");
-        eprintln!("SKIPPED, NOT PASSED: `{tool}` is missing, so nothing was tested on Kafka {version}");
-        return None;
-    }
-    let name = format!("native-{}-{}", version.replace('.', ""), std::process::id());
-    let owner = std::process::id().to_string();
-    let env = output(Command::new(BROKER).args(["up", version, "--name", &name, "--owner", &owner]));
-    let line = env.lines().find_map(|line| line.strip_prefix("BOOTSTRAP="));
-    Some(line.expect("the broker's address").to_owned())
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn tool(version: &str, class: &str, arguments: &[&str]) -> String {
-    output(Command::new(BROKER).args(["tool", version, class]).args(arguments))
-}
-
-fn create_topic(version: &str, bootstrap: &str, topic: &str, partitions: &str) {
-    tool(
-        version,
-        "TopicCommand",
-        &["--bootstrap-server", bootstrap, "--create", "--topic", topic, "--partitions", partitions],
-    );
-}
-
-/// Writes `key:value` lines with kcat.
-fn kcat(bootstrap: &str, topic: &str, arguments: &[&str], lines: impl Iterator<Item = String>) {
-    let mut kcat = Command::new("kcat")
-        .args(["-P", "-b", bootstrap, "-t", topic, "-K", ":"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let text: String = lines.map(|line| line + "\n").collect();
-    kcat.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    assert!(kcat.wait().unwrap().success());
-}
 
 /// One instance: a client with a consumer, and what it was handed.
 struct Instance {
@@ -88,8 +35,8 @@ struct Instance {
 }
 
 impl Instance {
-    fn new(bootstrap: &str, group: GroupSettings) -> Self {
-        let settings = Settings::new(vec![bootstrap.parse().unwrap()]);
+    fn new(cluster: &Cluster, group: GroupSettings) -> Self {
+        let settings = Settings::new(vec![cluster.bootstrap().parse().unwrap()]);
         let consumer = Consumer::new(group, FetchSettings::default(), &settings);
         Self { client: Client::new(settings, clock::now()).unwrap(), consumer, seen: Vec::new() }
     }
@@ -155,20 +102,20 @@ fn group(name: &str, topic: &str) -> GroupSettings {
     }
 }
 
-fn numbered(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {
-    range.map(|n| format!("key-{}:order-{n:05}", n % 17))
+/// Lines of `key:value` for [`KEYS`].
+fn numbered(range: std::ops::Range<usize>) -> String {
+    range.map(|n| format!("key-{}:order-{n:05}\n", n % 17)).collect()
 }
 
-fn each_version(test: impl Fn(&str, &str) + Sync) {
-    // Most of the time is waiting.
+/// Runs a test on each version, at the same time: most of it is waiting.
+fn each_version(test: impl Fn(&Cluster) + Sync) {
+    static CLUSTERS: [OnceLock<Option<Cluster>>; 2] = [OnceLock::new(), OnceLock::new()];
     std::thread::scope(|scope| {
-        for version in VERSIONS {
+        for (version, cluster) in VERSIONS.iter().zip(&CLUSTERS) {
             let test = &test;
             scope.spawn(move || {
-                if let Some(bootstrap) = bootstrap(version) {
-                    eprintln!("on Kafka {version} at {bootstrap}");
-                    test(version, &bootstrap);
-                }
+                let up = || Cluster::up(&format!("native-{}", version.replace('.', "-")), version, &[]);
+                cluster.get_or_init(up).iter().for_each(test);
             });
         }
     });
@@ -176,20 +123,20 @@ fn each_version(test: impl Fn(&str, &str) + Sync) {
 
 #[test]
 fn what_kcat_writes_in_every_compression_is_read_once_and_a_restart_goes_on_behind_it() {
-    each_version(|_, bootstrap| {
+    each_version(|cluster| {
         let topic = "kcat-writes";
         let mut expected = Vec::new();
         for (index, codec) in ["none", "gzip", "snappy", "lz4", "zstd"].iter().enumerate() {
-            kcat(bootstrap, topic, &["-z", codec], numbered(index * 100..index * 100 + 100));
+            cluster.kcat(topic, &[KEYS, &["-z", codec]].concat(), &numbered(index * 100..index * 100 + 100));
             expected.extend((index * 100..index * 100 + 100).map(|n| format!("order-{n:05}")));
         }
-        let mut first = Instance::new(bootstrap, group("restart", topic));
+        let mut first = Instance::new(cluster, group("restart", topic));
         run(&mut [&mut first], "all read", |instances| instances[0].seen.len() >= 500);
         assert_eq!(first.values(), expected);
         first.close();
 
-        kcat(bootstrap, topic, &[], numbered(500..600));
-        let mut second = Instance::new(bootstrap, group("restart", topic));
+        cluster.kcat(topic, KEYS, &numbered(500..600));
+        let mut second = Instance::new(cluster, group("restart", topic));
         run(&mut [&mut second], "the rest read", |instances| instances[0].seen.len() >= 100);
         assert_eq!(second.values(), (500..600).map(|n| format!("order-{n:05}")).collect::<Vec<_>>());
         second.close();
@@ -198,32 +145,29 @@ fn what_kcat_writes_in_every_compression_is_read_once_and_a_restart_goes_on_behi
 
 #[test]
 fn instances_share_the_partitions_and_no_order_is_lost_or_doubled_when_one_comes_or_goes() {
-    each_version(|version, bootstrap| {
+    each_version(|cluster| {
         for modern in [false, true] {
             let topic = format!("shared-{modern}");
-            create_topic(version, bootstrap, &topic, "6");
+            cluster.create(&topic, 6);
             let settings = || GroupSettings { modern, ..group(&format!("shared-{modern}"), &topic) };
             let share = |count: usize| {
                 move |instances: &mut [&mut Instance]| {
                     instances.iter().all(|instance| instance.consumer.group().assigned().len() == count)
                 }
             };
-            let (mut a, mut b, mut c) = (
-                Instance::new(bootstrap, settings()),
-                Instance::new(bootstrap, settings()),
-                Instance::new(bootstrap, settings()),
-            );
+            let (mut a, mut b, mut c) =
+                (Instance::new(cluster, settings()), Instance::new(cluster, settings()), Instance::new(cluster, settings()));
             run(&mut [&mut a], "alone", share(6));
-            kcat(bootstrap, &topic, &[], numbered(0..300));
+            cluster.kcat(&topic, KEYS, &numbered(0..300));
             run(&mut [&mut a, &mut b], "two", share(3));
-            kcat(bootstrap, &topic, &[], numbered(300..600));
+            cluster.kcat(&topic, KEYS, &numbered(300..600));
             run(&mut [&mut a, &mut b, &mut c], "three", share(2));
-            kcat(bootstrap, &topic, &[], numbered(600..900));
+            cluster.kcat(&topic, KEYS, &numbered(600..900));
             run(&mut [&mut a, &mut b, &mut c], "all read", |instances| {
                 instances.iter().map(|instance| instance.seen.len()).sum::<usize>() >= 900
             });
             a.close();
-            kcat(bootstrap, &topic, &[], numbered(900..1200));
+            cluster.kcat(&topic, KEYS, &numbered(900..1200));
             run(&mut [&mut b, &mut c], "two again", share(3));
             run(&mut [&mut b, &mut c], "the rest read", |instances| {
                 instances.iter().map(|instance| instance.seen.len()).sum::<usize>() + a.seen.len() >= 1200
@@ -244,27 +188,27 @@ fn instances_share_the_partitions_and_no_order_is_lost_or_doubled_when_one_comes
 /// A group that waits for a member that was killed goes on reading what it has, and whoever leaves it meanwhile has committed all.
 #[test]
 fn one_that_leaves_while_the_group_waits_for_a_dead_member_doubles_no_order() {
-    each_version(|version, bootstrap| {
+    each_version(|cluster| {
         let topic = "dead-member";
-        create_topic(version, bootstrap, topic, "4");
+        cluster.create(topic, 4);
         let settings = || GroupSettings { modern: false, ..group(topic, topic) };
         let dead = GroupSettings { session_timeout: Duration::from_secs(30), ..settings() };
-        let (mut a, mut killed) = (Instance::new(bootstrap, settings()), Instance::new(bootstrap, dead));
+        let (mut a, mut killed) = (Instance::new(cluster, settings()), Instance::new(cluster, dead));
         run(&mut [&mut a, &mut killed], "two", |instances| {
             instances.iter().all(|instance| instance.consumer.group().assigned().len() == 2)
         });
         let seen_by_killed = killed.seen.len();
         drop(killed);
-        let mut b = Instance::new(bootstrap, settings());
-        while !is_rebalancing(version, bootstrap, topic, &mut [&mut a, &mut b]) {}
-        kcat(bootstrap, topic, &[], numbered(0..400));
+        let mut b = Instance::new(cluster, settings());
+        while !is_rebalancing(cluster, topic, &mut [&mut a, &mut b]) {}
+        cluster.kcat(topic, KEYS, &numbered(0..400));
         run(&mut [&mut a, &mut b], "what is its own read", |instances| {
             let is_read = |(_, lag)| lag == Some(0);
             let consumer = &instances[0].consumer;
             !instances[0].seen.is_empty() && consumer.lag().all(is_read)
         });
         a.close();
-        assert!(is_rebalancing(version, bootstrap, topic, &mut [&mut b]), "it was over too soon to show anything");
+        assert!(b.consumer.group().assigned().is_empty(), "it was over too soon to show anything");
         let total = a.seen.len() + seen_by_killed;
         run(&mut [&mut b], "the rest read", |instances| instances[0].seen.len() + total >= 400);
         b.close();
@@ -275,10 +219,9 @@ fn one_that_leaves_while_the_group_waits_for_a_dead_member_doubles_no_order() {
 }
 
 /// Whether the group waits for its members; the instances go on while Kafka's command asks.
-fn is_rebalancing(version: &str, bootstrap: &str, group: &str, instances: &mut [&mut Instance]) -> bool {
+fn is_rebalancing(cluster: &Cluster, group: &str, instances: &mut [&mut Instance]) -> bool {
     std::thread::scope(|scope| {
-        let arguments = ["--bootstrap-server", bootstrap, "--describe", "--state", "--group", group];
-        let command = scope.spawn(move || tool(version, "consumer.group.ConsumerGroupCommand", &arguments));
+        let command = scope.spawn(|| cluster.tool(GROUP_COMMAND, &["--describe", "--state", "--group", group]));
         run(instances, "shown", |_| command.is_finished());
         command.join().unwrap().contains("PreparingRebalance")
     })
@@ -286,14 +229,14 @@ fn is_rebalancing(version: &str, bootstrap: &str, group: &str, instances: &mut [
 
 #[test]
 fn a_static_member_that_restarts_causes_no_rebalance() {
-    each_version(|version, bootstrap| {
+    each_version(|cluster| {
         for (modern, crashes) in [(false, false), (false, true), (true, false), (true, true)] {
             let topic = format!("static-{modern}-{crashes}");
-            create_topic(version, bootstrap, &topic, "4");
+            cluster.create(&topic, 4);
             let member =
                 |instance: &str| GroupSettings { modern, instance_id: Some(instance.into()), ..group(&topic, &topic) };
-            let mut stays = Instance::new(bootstrap, member("stays"));
-            let mut restarts = Instance::new(bootstrap, member("restarts"));
+            let mut stays = Instance::new(cluster, member("stays"));
+            let mut restarts = Instance::new(cluster, member("restarts"));
             run(&mut [&mut stays, &mut restarts], "shared", |instances| {
                 instances.iter().all(|instance| instance.consumer.group().assigned().len() == 2)
             });
@@ -305,8 +248,8 @@ fn a_static_member_that_restarts_causes_no_rebalance() {
                 restarts.close();
             }
             let knowing = GroupSettings { previous_member_id: Some(member_id.to_string()), ..member("restarts") };
-            let mut restarted = Instance::new(bootstrap, knowing);
-            kcat(bootstrap, &topic, &[], numbered(0..200));
+            let mut restarted = Instance::new(cluster, knowing);
+            cluster.kcat(&topic, KEYS, &numbered(0..200));
             run(&mut [&mut stays, &mut restarted], "all read", |instances| {
                 instances.iter().map(|instance| instance.seen.len()).sum::<usize>() >= 200
             });
@@ -323,10 +266,9 @@ fn a_static_member_that_restarts_causes_no_rebalance() {
 
 #[test]
 fn what_java_and_python_write_is_read_without_what_was_aborted() {
-    each_version(|version, bootstrap| {
+    each_version(|cluster| {
         let topic = "others-write";
-        create_topic(version, bootstrap, topic, "3");
-        let python = output(Command::new(BROKER).arg("python"));
+        cluster.create(topic, 3);
         let script = r#"
 import sys, confluent_kafka
 producer = confluent_kafka.Producer({"bootstrap.servers": sys.argv[1], "transactional.id": "python", "compression.type": "lz4"})
@@ -338,12 +280,10 @@ for commit in (True, False, True):
     producer.flush()
     producer.commit_transaction() if commit else producer.abort_transaction()
 "#;
-        output(Command::new(python.trim()).args(["-c", script, bootstrap, topic]));
-        let server = format!("bootstrap.servers={bootstrap}");
-        let java = ["--topic", topic, "--num-records", "200", "--record-size", "100", "--throughput", "-1"];
-        tool(version, "ProducerPerformance", &[&java[..], &["--producer-props", &server, "compression.type=gzip"]].concat());
+        cluster.python(script, &[topic]);
+        cluster.produce_by_java(topic, &vec![ToSend { value: "by Java".into(), ..ToSend::default() }; 200]);
 
-        let mut instance = Instance::new(bootstrap, group("others-write", topic));
+        let mut instance = Instance::new(cluster, group("others-write", topic));
         // The markers of the transactions are read over, so the lag is zero only behind them.
         run(&mut [&mut instance], "all read", |instances| {
             instances[0].seen.len() >= 300 && instances[0].consumer.lag().all(|(_, lag)| lag == Some(0))
@@ -351,16 +291,15 @@ for commit in (True, False, True):
         let committed = instance.seen.iter().filter(|(_, _, value)| value == "committed-True").count();
         assert_eq!((instance.seen.len(), committed), (300, 100));
         instance.close();
-        let shown = describe(version, bootstrap, "others-write", &["--offsets"]);
+        let shown = describe(cluster, "others-write", &["--offsets"]);
         assert_eq!(shown.len(), 3, "{shown:?}");
         assert!(shown.iter().all(|row| row["LAG"] == "0"), "{shown:?}");
     });
 }
 
 /// The rows that ConsumerGroupCommand shows, by the names of its columns.
-fn describe(version: &str, bootstrap: &str, group: &str, what: &[&str]) -> Vec<BTreeMap<String, String>> {
-    let arguments = [&["--bootstrap-server", bootstrap, "--describe", "--group", group], what].concat();
-    let shown = tool(version, "consumer.group.ConsumerGroupCommand", &arguments);
+fn describe(cluster: &Cluster, group: &str, what: &[&str]) -> Vec<BTreeMap<String, String>> {
+    let shown = cluster.tool(GROUP_COMMAND, &[&["--describe", "--group", group], what].concat());
     let mut lines = shown.lines().filter(|line| !line.trim().is_empty()).skip_while(|line| !line.starts_with("GROUP"));
     let names: Vec<&str> = lines.next().unwrap_or_else(|| panic!("no table in {shown}")).split_whitespace().collect();
     lines.map(|line| names.iter().map(ToString::to_string).zip(line.split_whitespace().map(Into::into)).collect()).collect()
@@ -368,19 +307,19 @@ fn describe(version: &str, bootstrap: &str, group: &str, what: &[&str]) -> Vec<B
 
 #[test]
 fn kafkas_own_command_shows_our_group_with_members_and_lag() {
-    each_version(|version, bootstrap| {
+    each_version(|cluster| {
         for modern in [false, true] {
             let name = format!("shown-{modern}");
-            create_topic(version, bootstrap, &name, "2");
-            let mut instance = Instance::new(bootstrap, GroupSettings { modern, ..group(&name, &name) });
-            kcat(bootstrap, &name, &[], numbered(0..100));
+            cluster.create(&name, 2);
+            let mut instance = Instance::new(cluster, GroupSettings { modern, ..group(&name, &name) });
+            cluster.kcat(&name, KEYS, &numbered(0..100));
             run(&mut [&mut instance], "all read", |instances| instances[0].seen.len() >= 100);
             let settle = clock::now() + Duration::from_secs(1);
             run(&mut [&mut instance], "committed", |_| clock::now() > settle);
             // It goes on beating while the command asks.
             let shown = std::thread::scope(|scope| {
                 let command = scope.spawn(|| {
-                    let of = |what: &str| describe(version, bootstrap, &name, &[what]);
+                    let of = |what: &str| describe(cluster, &name, &[what]);
                     (of("--offsets"), of("--members"))
                 });
                 run(&mut [&mut instance], "shown", |_| command.is_finished());
@@ -400,34 +339,32 @@ fn kafkas_own_command_shows_our_group_with_members_and_lag() {
 
 #[test]
 fn the_java_consumer_shares_a_group_with_ours_whoever_leads() {
-    each_version(|version, bootstrap| {
+    each_version(|cluster| {
         for java_first in [false, true] {
             let name = format!("mixed-{java_first}");
-            create_topic(version, bootstrap, &name, "4");
+            cluster.create(&name, 4);
             let console = || {
-                let arguments =
-                    ["--bootstrap-server", bootstrap, "--topic", &name, "--group", &name, "--timeout-ms", "12000"];
-                let mut command = Command::new(BROKER);
-                command.args(["tool", version, "consumer.ConsoleConsumer"]).args(arguments);
+                let args = ["--topic", &name, "--group", &name, "--timeout-ms", "12000"];
+                let mut command = cluster.tool_command("consumer.ConsoleConsumer", &args);
                 command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
             };
-            let mut ours = Instance::new(bootstrap, GroupSettings { modern: false, ..group(&name, &name) });
+            let mut ours = Instance::new(cluster, GroupSettings { modern: false, ..group(&name, &name) });
             let shares = |instances: &mut [&mut Instance]| instances[0].consumer.group().assigned().len() == 2;
             let java = if java_first {
                 let java = console();
-                wait_for_member(version, bootstrap, &name);
+                wait_for_member(cluster, &name);
                 java
             } else {
                 run(&mut [&mut ours], "alone", |instances| instances[0].consumer.group().assigned().len() == 4);
                 console()
             };
             run(&mut [&mut ours], "shared", shares);
-            kcat(bootstrap, &name, &[], numbered(0..400));
+            cluster.kcat(&name, KEYS, &numbered(0..400));
             // The console consumer ends by its time-out, leaves, and we are alone again.
             run(&mut [&mut ours], "alone again", |instances| instances[0].consumer.group().assigned().len() == 4);
             let printed = java.wait_with_output().unwrap();
             let theirs: Vec<String> = String::from_utf8(printed.stdout).unwrap().lines().map(Into::into).collect();
-            kcat(bootstrap, &name, &[], numbered(400..500));
+            cluster.kcat(&name, KEYS, &numbered(400..500));
             run(&mut [&mut ours], "all read", |instances| instances[0].seen.len() + theirs.len() >= 500);
             assert!(!theirs.is_empty() && theirs.len() < 400, "{} of 400 were theirs", theirs.len());
             let mut all: Vec<&str> = theirs.iter().map(String::as_str).chain(ours.values()).collect();
@@ -438,15 +375,10 @@ fn the_java_consumer_shares_a_group_with_ours_whoever_leads() {
     });
 }
 
-fn wait_for_member(version: &str, bootstrap: &str, group: &str) {
-    let deadline = clock::now() + PATIENCE;
-    loop {
-        let arguments = ["--bootstrap-server", bootstrap, "--describe", "--group", group, "--members"];
-        let shown =
-            Command::new(BROKER).args(["tool", version, "consumer.group.ConsumerGroupCommand"]).args(arguments).output();
-        if String::from_utf8_lossy(&shown.unwrap().stdout).contains("console-consumer") {
-            return;
-        }
-        assert!(clock::now() < deadline, "the console consumer did not join");
-    }
+fn wait_for_member(cluster: &Cluster, group: &str) {
+    wait_for("the console consumer to join", || {
+        // It fails while there is no such group.
+        let shown = cluster.tool_command(GROUP_COMMAND, &["--describe", "--group", group, "--members"]).output();
+        String::from_utf8_lossy(&shown.unwrap().stdout).contains("console-consumer")
+    });
 }

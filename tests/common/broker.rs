@@ -121,19 +121,35 @@ impl Cluster {
     }
 
     fn tool_with_input(&self, class: &str, args: &[&str], input: &str) -> String {
-        let command = ["tool", self.get("VERSION"), class, "--bootstrap-server", self.bootstrap()];
-        run(script().args(command).args(args), input)
+        run(&mut self.tool_command(class, args), input)
+    }
+
+    /// The command of [`Self::tool`], for who does not wait for its end.
+    pub(crate) fn tool_command(&self, class: &str, args: &[&str]) -> Command {
+        let mut command = script();
+        command.args(["tool", self.get("VERSION"), class, "--bootstrap-server", self.bootstrap()]).args(args);
+        command
     }
 
     /// Has kcat send records, spread over the partitions.
     pub(crate) fn produce_by_kcat(&self, topic: &str, records: &[ToSend]) {
-        run(Command::new("kcat").args(["-P", "-b", self.bootstrap(), "-t", topic]), &values(records));
+        self.kcat(topic, &[], &values(records));
     }
 
-    /// Has Kafka's own console producer send records.
+    /// Has kcat send lines, as its further `args` say.
+    pub(crate) fn kcat(&self, topic: &str, args: &[&str], lines: &str) {
+        run(Command::new("kcat").args(["-P", "-b", self.bootstrap(), "-t", topic]).args(args), lines);
+    }
+
+    /// Has the Python client run a script; its arguments are the brokers' addresses and then `args`.
+    pub(crate) fn python(&self, script: &str, args: &[&str]) {
+        run(Command::new(&self.python).args(["-c", script, self.bootstrap()]).args(args), "");
+    }
+
+    /// Has Kafka's own console producer send records, in gzip.
     pub(crate) fn produce_by_java(&self, topic: &str, records: &[ToSend]) {
         let class = if self.get("VERSION").starts_with('3') { "kafka.tools.ConsoleProducer" } else { "ConsoleProducer" };
-        self.tool_with_input(class, &["--topic", topic], &values(records));
+        self.tool_with_input(class, &["--topic", topic, "--compression-codec", "gzip"], &values(records));
     }
 
     /// Every record of the topics as kcat reads it.
