@@ -96,7 +96,7 @@ pub struct RunArgs {
     /// Where simulated time begins [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = parse_start)]
     pub start: Option<SimTime>,
-    /// Length of a tick, from 1 to 10000 milliseconds
+    /// Length of a tick, from 1 to 1000 milliseconds
     #[arg(long, value_name = "MS", value_parser = config::tick)]
     pub tick: Option<Duration>,
     /// Feed the factory a trickle of made-up orders [default rate: what keeps it four fifths busy]

@@ -214,10 +214,12 @@ fn is_endpoint(uri: &Uri) -> bool {
     is_of_the_web(uri) && !has_user && uri.query().is_none()
 }
 
-/// Whether it has a host that speaks HTTP.
+/// Whether it has a host that speaks HTTP, and no port but a sound one.
 pub(super) fn is_of_the_web(uri: &Uri) -> bool {
-    let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    matches!(uri.scheme_str(), Some("http" | "https")) && has_host
+    let Some(authority) = uri.authority() else { return false };
+    // What is no port number stands behind the host and is not told as a port.
+    let has_sound_port = authority.port().is_some() || authority.as_str().ends_with(authority.host());
+    matches!(uri.scheme_str(), Some("http" | "https")) && !authority.host().is_empty() && has_sound_port
 }
 
 /// `api_key`: the value of a header, `None` for an API that wants none. It marks itself as not to be shown.
@@ -238,8 +240,8 @@ pub(super) fn zone() -> Rule<String> {
     text("a name of the time-zone database such as \"Europe/Rome\"", crate::wire::zone_exists)
 }
 
-/// Bounds of `tick_ms` and `--tick`.
-pub(super) const TICK_MS: RangeInclusive<u64> = 1..=10_000;
+/// Bounds of `tick_ms` and `--tick`: ticks feed the watchdog and `/health`, which miss them after a few seconds.
+pub(super) const TICK_MS: RangeInclusive<u64> = 1..=1_000;
 
 /// `tick_ms`
 pub(super) fn tick_ms() -> Rule<u64> {

@@ -37,7 +37,9 @@ impl RotatedFile {
     /// Continues the file at `path`; beside it, `kept` full ones are kept. Where it cannot be opened, it is tried again with each
     /// line. `lost` is how many lines were lost before.
     pub(super) fn open(path: &Path, len_max: u64, kept: usize, lost: Arc<AtomicU64>) -> (Self, io::Result<()>) {
-        let mut file = Self { path: path.to_owned(), kept, len_max, file: None, line: Vec::new(), lost };
+        // Where it is a link, what it leads to is moved out of the way, and not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut file = Self { path, kept, len_max, file: None, line: Vec::new(), lost };
         let opened = file.opened().map(|_| ());
         (file, opened)
     }
@@ -158,6 +160,19 @@ mod tests {
         let written: Vec<_> = text.lines().map(|line| line.split(':').next().unwrap()).collect();
         let stuck = "(this log is full and cannot be moved";
         assert_eq!(written, ["line 0", "line 1", stuck, "line 2", "line 3", stuck, "line 4"]);
+    }
+
+    #[test]
+    fn of_a_link_what_it_leads_to_is_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, real) = (dir.path().join("simulator.log"), dir.path().join("real.log"));
+        fs::write(&real, "").unwrap();
+        std::os::unix::fs::symlink(&real, &path).unwrap();
+        let (mut file, _) = RotatedFile::open(&path, 10, 1, Arc::default());
+        (0..3).for_each(|n| file.write_all(format!("line {n}\n").as_bytes()).unwrap());
+        assert!(path.is_symlink());
+        assert_eq!(fs::read_to_string(dir.path().join("real.log.1")).unwrap(), "line 0\nline 1\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "line 2\n");
     }
 
     #[test]

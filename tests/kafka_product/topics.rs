@@ -56,6 +56,21 @@ fn topics_are_listed_without_being_created_and_created_once() {
 }
 
 #[test]
+fn where_none_are_to_be_created_those_that_are_missing_are_told_and_stay_missing() {
+    for cluster in clusters() {
+        let kafka = kafka("absent").replace("[kafka]", "[kafka]\ncreate_topics = false");
+        let place = Place::with_config(&format!("{QUICK}{kafka}"));
+        let mut factory = place.start(&["run", "--demo", "--broker", cluster.bootstrap()]);
+        wait_for("a missing topic to be told", || {
+            factory.health()["reason"].as_str().is_some_and(|reason| reason.contains("topic absent."))
+        });
+        factory.signal("TERM");
+        factory.wait();
+        assert_eq!(rows(&topics(&place, cluster, &["list"]), "absent"), ["missing"; 7]);
+    }
+}
+
+#[test]
 fn a_clock_that_runs_ahead_of_the_brokers_finds_topics_that_take_its_records() {
     for cluster in clusters() {
         let place = Place::with_config(&format!("health_check.requests_per_second = 1000{}", kafka("ahead")));

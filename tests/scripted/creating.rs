@@ -56,7 +56,6 @@ fn what_is_missing_is_created_and_the_rest_left_alone() {
         sim.restart();
         assert_eq!(create(&mut sim), [Fate::Existed, Fate::Existed]);
         assert_eq!((partitions(&sim), asked(&sim)), ([2, 3], 1), "nothing is missing, so nothing is asked for");
-        assert!(!sim.cluster.settings().auto_create_topics);
     }
 }
 
@@ -79,14 +78,13 @@ fn what_time_mends_and_settings_that_are_not_known_are_asked_again() {
 }
 
 #[test]
-fn a_refusal_is_final_and_leaves_it_to_the_broker() {
+fn a_refusal_is_final() {
     for act in [Act::Fail(TOPIC_AUTHORIZATION_FAILED), Act::Fail(INVALID_CONFIG)] {
         let mut sim = Sim::new(broker(&[(CreateTopics, act.clone()), (CreateTopics, act.clone())]), 3);
         let [there, missing] = create(&mut sim);
         assert_eq!(there, Fate::Existed);
         assert!(matches!(missing, Fate::Refused(_)), "{missing:?}");
         assert_eq!(partitions(&sim), [2, 0]);
-        assert!(sim.cluster.settings().auto_create_topics, "{act:?}");
     }
 }
 

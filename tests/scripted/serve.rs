@@ -119,6 +119,7 @@ impl Broker {
     }
 
     fn metadata(&mut self, request: MetadataRequest, version: i16, error: i16) -> MetadataResponse {
+        assert!(version < 4 || !request.allow_auto_topic_creation, "a broker would create what is asked for");
         let host = StrBytes::from_string(self.address.0.clone());
         let broker =
             MetadataResponseBroker::default().with_node_id(NODE.into()).with_host(host).with_port(self.address.1.into());

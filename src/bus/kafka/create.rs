@@ -56,15 +56,13 @@ pub struct Creation {
 }
 
 impl Creation {
-    /// The cluster must not have been asked for anything yet. Until the end it creates no topics on its own.
+    /// The cluster must not have been asked for anything yet.
     pub fn new(wanted: NewTopics, cluster: &mut Cluster, now: Instant) -> Self {
-        cluster.set_auto_create(false);
         wanted.names.iter().for_each(|name| cluster.want_topic(name, now));
         Self { fates: vec![None; wanted.names.len()], wanted, in_flight: None, plain: false, at: now, failures: 0 }
     }
 
-    /// Goes on; at the end returns what became of each topic. Where one was refused, a broker that creates topics of itself is
-    /// let do so.
+    /// Goes on; at the end returns what became of each topic.
     pub fn poll(&mut self, cluster: &mut Cluster, now: Instant) -> Option<Vec<(String, Fate)>> {
         while let Some(completion) = cluster.next_completion(Owner::Admin) {
             self.take(completion, cluster, now);
@@ -79,7 +77,6 @@ impl Creation {
             cluster.refresh_metadata(now);
             return None;
         }
-        cluster.set_auto_create(fates.iter().any(|fate| matches!(fate, Fate::Refused(_))));
         Some(self.wanted.names.drain(..).zip(fates).collect())
     }
 

@@ -27,8 +27,6 @@ pub struct Settings {
     pub metadata_max_age: Duration,
     /// Requests a connection may have unanswered.
     pub in_flight_max: usize,
-    /// Whether a broker may create a topic that is asked for (`auto.create.topics.enable` on its side).
-    pub auto_create_topics: bool,
     /// Seed of the jitter; instances that fail together should not return together.
     pub jitter_seed: u64,
 }
@@ -48,7 +46,6 @@ impl Settings {
             backoff_max: Duration::from_secs(1),
             metadata_max_age: Duration::from_secs(60),
             in_flight_max: 16,
-            auto_create_topics: true,
             jitter_seed: 0,
         }
     }

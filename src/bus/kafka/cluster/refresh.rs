@@ -36,11 +36,6 @@ impl Cluster {
         }
     }
 
-    /// Whether a broker may create a topic that is asked for; see [`Settings::auto_create_topics`].
-    pub const fn set_auto_create(&mut self, may: bool) {
-        self.settings.auto_create_topics = may;
-    }
-
     /// What is known proved wrong: metadata is asked for again soon. To call it for each record costs nothing more.
     pub fn refresh_metadata(&mut self, now: Instant) {
         if self.refresh.in_flight.is_some() || self.refresh.at <= now + self.settings.backoff_max.mul_f64(1.2) {
@@ -69,7 +64,8 @@ impl Cluster {
         let by_name = |name| MetadataRequestTopic::default().with_name(Some(name));
         let mut request = MetadataRequest::default().with_topics(Some(self.metadata.wanted().map(by_name).collect()));
         if version >= 4 {
-            request.allow_auto_topic_creation = self.settings.auto_create_topics;
+            // A topic that a broker creates of itself, because it is asked for, has the broker's defaults and nobody's consent.
+            request.allow_auto_topic_creation = false;
         }
         let deadline = now + self.settings.request_timeout;
         self.refresh.last = Some(now);
