@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use mokasim_fuzz::kafka::records::{Reader, next_batch, next_offset};
 use mokasim_fuzz::within;
@@ -13,10 +14,11 @@ const ALLOCATED_MAX: usize = 2 * INFLATED_MAX + (1 << 18);
 fuzz_target!(|input: &[u8]| {
     let mut bytes = input.to_vec();
     mend_checksums(&mut bytes);
+    let bytes = Bytes::from(bytes);
     within(ALLOCATED_MAX, || read(&bytes));
 });
 
-fn read(bytes: &[u8]) {
+fn read(bytes: &Bytes) {
     let mut reader = Reader::new(INFLATED_MAX);
     let (mut at, mut before) = (0, i64::MIN);
     while let Some(found) = next_batch(bytes, at) {

@@ -35,7 +35,7 @@ pub struct FetchSettings {
     pub bytes_max: i32,
     /// `max.partition.fetch.bytes`
     pub partition_bytes_max: i32,
-    /// The most that a batch may take when it is decompressed; a larger one is passed over and counted.
+    /// The most that a record may take when it is decompressed; a batch that holds a larger one is passed over and counted.
     pub inflated_bytes_max: usize,
 }
 

@@ -1,5 +1,7 @@
-//! Decompression of record batches into a buffer that is used again, never larger than it was told.
+//! Decompression of record batches, piece by piece: a batch may be far larger than what of it lies in memory.
 
+use bytes::{Buf as _, Bytes};
+use std::fmt;
 use std::io::{self, Read};
 
 /// How a batch is compressed: bits 0 to 2 of its attributes.
@@ -32,83 +34,96 @@ impl Codec {
     }
 }
 
-/// Why a batch could not be decompressed.
-#[derive(Debug, thiserror::Error)]
-pub enum InflateError {
-    /// It would take more than the limit: a decompression bomb, or a limit that is too small.
-    #[error("it takes more than {bytes_max} bytes when decompressed")]
-    TooLarge {
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// The bytes are not what the codec writes.
-    #[error("{0}")]
-    Malformed(#[from] io::Error),
-}
+/// Bytes that are decompressed at a time, at least.
+const PIECE_BYTES: u64 = 64 << 10;
 
-/// Decompresses `from` into `into`, which is emptied first and never holds more than `bytes_max` bytes.
-///
-/// # Errors
-/// [`InflateError`]; what `into` holds then is of no use.
-pub fn inflate(codec: Codec, from: &[u8], into: &mut Vec<u8>, bytes_max: usize) -> Result<(), InflateError> {
-    into.clear();
-    match codec {
-        Codec::None => {
-            check_size(from.len(), bytes_max)?;
-            into.extend_from_slice(from);
-            Ok(())
-        }
-        Codec::Gzip => read_all(flate2::read::MultiGzDecoder::new(from), into, bytes_max),
-        Codec::Snappy => inflate_snappy(from, into, bytes_max),
-        Codec::Lz4 => read_all(lz4_flex::frame::FrameDecoder::new(from), into, bytes_max),
-        Codec::Zstd => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(from, bytes_max as u64)
-                .map_err(io::Error::other)?;
-            read_all(decoder, into, bytes_max)
-        }
+/// The records of a batch, while they are decompressed.
+pub struct Inflater(Box<dyn Read + Send>);
+
+impl Inflater {
+    /// Begins with what `from` holds. What the codec itself keeps in memory is no larger than `bytes_max`.
+    ///
+    /// # Errors
+    /// It does not begin as the codec's bytes do, or asks for more memory.
+    pub fn new(codec: Codec, from: Bytes, bytes_max: usize) -> io::Result<Self> {
+        Ok(Self(match codec {
+            Codec::None => Box::new(from.reader()),
+            Codec::Gzip => Box::new(flate2::read::MultiGzDecoder::new(from.reader())),
+            Codec::Snappy => Box::new(Snappy::new(from, bytes_max)),
+            Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(from.reader())),
+            Codec::Zstd => {
+                let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(from.reader(), bytes_max as u64);
+                Box::new(decoder.map_err(io::Error::other)?)
+            }
+        }))
+    }
+
+    /// Appends the next piece to `into`; false at the end.
+    ///
+    /// # Errors
+    /// The bytes are not what the codec writes, or ask for more memory than they may.
+    pub fn append_to(&mut self, into: &mut Vec<u8>) -> io::Result<bool> {
+        Ok(self.0.by_ref().take(PIECE_BYTES).read_to_end(into)? > 0)
     }
 }
 
-fn check_size(size: usize, bytes_max: usize) -> Result<(), InflateError> {
-    if size > bytes_max { Err(InflateError::TooLarge { bytes_max }) } else { Ok(()) }
-}
-
-fn read_all(decoder: impl Read, into: &mut Vec<u8>, bytes_max: usize) -> Result<(), InflateError> {
-    // One byte more than the limit tells "exactly full" from "too large".
-    decoder.take(bytes_max as u64 + 1).read_to_end(into)?;
-    check_size(into.len(), bytes_max)
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater").finish_non_exhaustive()
+    }
 }
 
 /// What the Java client puts before its snappy blocks, followed by two 32-bit version numbers; then each block has its length.
 const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
 
-fn inflate_snappy(from: &[u8], into: &mut Vec<u8>, bytes_max: usize) -> Result<(), InflateError> {
-    if !from.starts_with(XERIAL_MAGIC) {
-        return append_snappy_block(from, into, bytes_max);
-    }
-    let mut rest = from.get(XERIAL_HEADER_BYTES..).ok_or(io::ErrorKind::UnexpectedEof).map_err(io::Error::from)?;
-    while let Some((length, after)) = rest.split_first_chunk() {
-        let length = u32::from_be_bytes(*length) as usize;
-        let (block, next) = after.split_at_checked(length).ok_or(io::ErrorKind::UnexpectedEof).map_err(io::Error::from)?;
-        append_snappy_block(block, into, bytes_max)?;
-        rest = next;
-    }
-    Ok(())
+/// Snappy has no stream of its own: a block is decompressed as a whole. What librdkafka writes is a single one.
+struct Snappy {
+    rest: Bytes,
+    is_framed: bool,
+    block: Bytes,
+    bytes_max: usize,
 }
 
-fn append_snappy_block(block: &[u8], into: &mut Vec<u8>, bytes_max: usize) -> Result<(), InflateError> {
-    let start = into.len();
-    let size = snap::raw::decompress_len(block).map_err(io::Error::other)?;
-    check_size(start.saturating_add(size), bytes_max)?;
-    into.resize(start + size, 0);
-    snap::raw::Decoder::new().decompress(block, &mut into[start..]).map_err(io::Error::other)?;
-    Ok(())
+impl Snappy {
+    fn new(mut from: Bytes, bytes_max: usize) -> Self {
+        let is_framed = from.starts_with(XERIAL_MAGIC);
+        if is_framed {
+            from.advance(from.len().min(XERIAL_HEADER_BYTES));
+        }
+        Self { rest: from, is_framed, block: Bytes::new(), bytes_max }
+    }
+
+    fn next_block(&mut self) -> io::Result<Bytes> {
+        let length =
+            if self.is_framed { self.rest.try_get_u32().map_err(io::Error::other)? as usize } else { self.rest.len() };
+        if length > self.rest.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let block = self.rest.split_to(length);
+        let bytes = snap::raw::decompress_len(&block).map_err(io::Error::other)?;
+        if bytes > self.bytes_max {
+            let text = format!("a block of {bytes} bytes when decompressed, expected at most {}", self.bytes_max);
+            return Err(io::Error::other(text));
+        }
+        snap::raw::Decoder::new().decompress_vec(&block).map(Bytes::from).map_err(io::Error::other)
+    }
+}
+
+impl Read for Snappy {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.block.is_empty() && !self.rest.is_empty() {
+            self.block = self.next_block()?;
+        }
+        let length = into.len().min(self.block.len());
+        self.block.split_to(length).copy_to_slice(&mut into[..length]);
+        Ok(length)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{gzip, lz4, snappy_raw, snappy_xerial, zstd};
+    use super::super::sample::{gzip, inflated, lz4, snappy_raw, snappy_xerial, zstd};
     use super::*;
 
     const BYTES_MAX: usize = 1 << 20;
@@ -126,31 +141,39 @@ mod tests {
     #[test]
     fn every_codec_gives_back_what_was_compressed() {
         let data: Vec<u8> = (0..50_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
-        let mut into = vec![1, 2, 3];
         for (name, codec, compress) in CODECS {
-            inflate(codec, &compress(&data), &mut into, BYTES_MAX).unwrap();
-            assert!(into == data, "{name}");
+            assert!(inflated(codec, &compress(&data), BYTES_MAX).unwrap() == data, "{name}");
         }
     }
 
     #[test]
-    fn a_bomb_is_refused_at_the_limit_and_a_batch_of_exactly_the_limit_is_not() {
-        let bomb = vec![0_u8; BYTES_MAX + 1];
-        let mut into = Vec::new();
+    fn what_is_compressed_may_be_larger_than_the_memory_it_takes_unless_it_is_a_single_block() {
+        let data = vec![7_u8; 4 * BYTES_MAX];
         for (name, codec, compress) in CODECS {
-            let refused = inflate(codec, &compress(&bomb), &mut into, BYTES_MAX);
-            assert!(matches!(refused, Err(InflateError::TooLarge { .. })), "{name}: {refused:?}");
-            assert!(into.capacity() <= 4 * BYTES_MAX, "{name}: {}", into.capacity());
-            inflate(codec, &compress(&bomb[1..]), &mut into, BYTES_MAX).unwrap();
+            let mut inflater = Inflater::new(codec, compress(&data).into(), BYTES_MAX).unwrap();
+            let (mut piece, mut bytes) = (Vec::new(), 0);
+            let end = loop {
+                match inflater.append_to(&mut piece) {
+                    Ok(true) => {}
+                    end => break end.map(|_| bytes),
+                }
+                assert!(piece.len() <= PIECE_BYTES as usize, "{name}: {} bytes at once", piece.len());
+                bytes += piece.len();
+                piece.clear();
+            };
+            match end {
+                Err(refused) => {
+                    assert!(name == "snappy" && refused.to_string().contains("expected at most"), "{name}: {refused}");
+                }
+                Ok(bytes) => assert_eq!(bytes, data.len(), "{name}"),
+            }
         }
     }
 
     proptest::proptest! {
         #[test]
-        fn no_bytes_panic_or_grow_the_buffer_beyond_its_bound(bytes: Vec<u8>, codec in 0_i16..5) {
-            let mut into = Vec::new();
-            let _ = inflate(Codec::of_attributes(codec).unwrap(), &bytes, &mut into, 10_000);
-            proptest::prop_assert!(into.len() <= 10_001);
+        fn no_bytes_panic(bytes: Vec<u8>, codec in 0_i16..5) {
+            let _ = inflated(Codec::of_attributes(codec).unwrap(), &bytes, 10_000);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Fetch response ── next_batch ──> Batch ── Reader::open ──> records, one by one, keys and values borrowed
-//!                                    └ its records, decompressed into a buffer of the reader when they are compressed
+//!                                    └ its records, decompressed into a buffer of the reader as they are read
 //! ```
 //!
 //! A broker may hold segments in the older formats 0 and 1, written before 0.11 and never compacted since. It converts them only
@@ -11,7 +11,9 @@
 //!
 //! Format: <https://kafka.apache.org/documentation/#recordbatch>.
 
-use super::inflate::{Codec, InflateError, inflate};
+use super::inflate::{Codec, Inflater};
+use bytes::Bytes;
+use std::io;
 use std::ops::Range;
 
 /// Why a batch or a record could not be read.
@@ -49,7 +51,7 @@ pub enum RecordsError {
         /// Offset of its first record.
         base_offset: i64,
         /// Why.
-        source: InflateError,
+        source: io::Error,
     },
     /// The bytes are no batch, or no record.
     #[error("batch at offset {base_offset}: {what}")]
@@ -244,7 +246,7 @@ impl<'a> Iterator for Headers<'a> {
 /// the same bytes.
 #[derive(Debug)]
 pub struct Reader {
-    /// The records of the open batch when it is compressed.
+    /// What has been decompressed of the open batch and not been read, when it is compressed.
     inflated: Vec<u8>,
     bytes_max: usize,
     open: Option<Open>,
@@ -253,6 +255,8 @@ pub struct Reader {
 #[derive(Debug)]
 struct Open {
     batch: Batch,
+    /// The rest of its records, when they are compressed.
+    inflater: Option<Inflater>,
     /// Where the next record begins, in the body or in the buffer.
     at: usize,
     left: u32,
@@ -264,7 +268,7 @@ struct Open {
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
 impl Reader {
-    /// A reader whose buffer never holds more than `bytes_max` bytes of a batch.
+    /// A reader of compressed records of at most `bytes_max` bytes each: its buffer never holds many more.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         Self { inflated: Vec::new(), bytes_max, open: None }
@@ -274,14 +278,12 @@ impl Reader {
     ///
     /// # Errors
     /// It cannot be decompressed.
-    pub fn open(&mut self, bytes: &[u8], batch: Batch) -> Result<(), RecordsError> {
+    pub fn open(&mut self, bytes: &Bytes, batch: Batch) -> Result<(), RecordsError> {
         self.close();
-        if batch.codec != Codec::None {
-            let body = bytes.get(batch.body.clone()).unwrap_or_default();
-            inflate(batch.codec, body, &mut self.inflated, self.bytes_max)
-                .map_err(|source| RecordsError::Inflate { base_offset: batch.base_offset, source })?;
-        }
-        self.open = Some(Open { at: 0, left: batch.count, before: (0, batch.count), batch });
+        let inflater = || Inflater::new(batch.codec, bytes.slice(batch.body.clone()), self.bytes_max);
+        let inflater = (batch.codec != Codec::None).then(inflater).transpose();
+        let inflater = inflater.map_err(|source| RecordsError::Inflate { base_offset: batch.base_offset, source })?;
+        self.open = Some(Open { at: 0, left: batch.count, before: (0, batch.count), batch, inflater });
         Ok(())
     }
 
@@ -308,13 +310,19 @@ impl Reader {
     /// The next record of the open batch, which lies in `bytes`. `None` at its end, when none is open, and after an error.
     pub fn next<'a>(&'a mut self, bytes: &'a [u8]) -> Option<Result<Record<'a>, RecordsError>> {
         let open = self.open.as_mut()?;
-        open.before = (open.at, open.left);
-        open.left = open.left.checked_sub(1)?;
-        let body = if open.batch.codec == Codec::None {
-            bytes.get(open.batch.body.clone())
-        } else {
-            Some(self.inflated.as_slice())
+        let left = open.left.checked_sub(1)?;
+        let body = match &mut open.inflater {
+            None => bytes.get(open.batch.body.clone()),
+            Some(inflater) => {
+                if let Err(source) = see_whole_record(&mut self.inflated, &mut open.at, inflater, self.bytes_max) {
+                    open.left = 0;
+                    return Some(Err(RecordsError::Inflate { base_offset: open.batch.base_offset, source }));
+                }
+                Some(self.inflated.as_slice())
+            }
         };
+        open.before = (open.at, open.left);
+        open.left = left;
         let mut rest = body.and_then(|body| body.get(open.at..)).unwrap_or_default();
         let before = rest.len();
         let record = take_record(&mut rest, &open.batch);
@@ -344,6 +352,31 @@ pub fn marker(record: &Record<'_>) -> Option<Marker> {
         0 => Some(Marker::Abort),
         1 => Some(Marker::Commit),
         _ => None,
+    }
+}
+
+/// Decompresses until the record at `at` is whole, if there is so much; what lies before it is dropped then.
+fn see_whole_record(inflated: &mut Vec<u8>, at: &mut usize, inflater: &mut Inflater, bytes_max: usize) -> io::Result<()> {
+    loop {
+        let there = inflated.get(*at..).unwrap_or_default();
+        let mut rest = there;
+        // A length that is negative or no number at all is for whoever reads the record to tell.
+        let is_whole = match take_varint(&mut rest).map(|length| usize::try_from(length).unwrap_or_default()) {
+            Some(length) if length > bytes_max => {
+                let text = format!("a record of {length} bytes when decompressed, expected at most {bytes_max}");
+                return Err(io::Error::other(text));
+            }
+            Some(length) => length <= rest.len(),
+            None => there.len() >= VARINT_BYTES_MAX,
+        };
+        if is_whole {
+            return Ok(());
+        }
+        inflated.drain(..*at);
+        *at = 0;
+        if !inflater.append_to(inflated)? {
+            return Ok(());
+        }
     }
 }
 
@@ -390,10 +423,12 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+const VARINT_BYTES_MAX: usize = 10;
+
 /// A zigzag varint of at most 64 bits.
 fn take_varint(rest: &mut &[u8]) -> Option<i64> {
     let mut value = 0_u64;
-    for (index, &byte) in rest.iter().take(10).enumerate() {
+    for (index, &byte) in rest.iter().take(VARINT_BYTES_MAX).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
             *rest = &rest[index + 1..];

@@ -1,9 +1,9 @@
 //! Batches for the unit tests, written by the codec crate: not by what reads them.
 
-use super::inflate::Codec;
-use bytes::BytesMut;
+use super::inflate::{Codec, Inflater};
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{Compression, NO_PRODUCER_ID, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
-use std::io::Write;
+use std::io::{self, Write};
 
 pub(super) fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -34,6 +34,14 @@ pub(super) fn lz4(data: &[u8]) -> Vec<u8> {
 
 pub(super) fn zstd(data: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(data, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+/// All that was compressed.
+pub(super) fn inflated(codec: Codec, bytes: &[u8], bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut inflater = Inflater::new(codec, Bytes::copy_from_slice(bytes), bytes_max)?;
+    let mut all = Vec::new();
+    while inflater.append_to(&mut all)? {}
+    Ok(all)
 }
 
 /// A record of no producer in particular.

@@ -154,6 +154,8 @@ impl Cluster {
     }
 }
 
+/// What is in flight in a handshake nobody waits for.
 fn is_idle_bootstrap((target, link): (&Target, &Link)) -> bool {
-    target.is_bootstrap() && link.connection().is_none_or(|connection| connection.in_flight() == 0)
+    let is_in_use = |connection: &Connection| connection.is_established() && connection.in_flight() > 0;
+    target.is_bootstrap() && !link.connection().is_some_and(is_in_use)
 }

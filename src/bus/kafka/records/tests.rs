@@ -6,6 +6,7 @@ const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4,
 
 /// Offsets and values of every record that can be read, and every error on the way.
 fn read(bytes: &[u8]) -> (Vec<(i64, String)>, Vec<RecordsError>) {
+    let bytes = &Bytes::copy_from_slice(bytes);
     let (mut records, mut errors) = (Vec::new(), Vec::new());
     let mut reader = Reader::new(1 << 20);
     let mut at = 0;
@@ -31,7 +32,7 @@ fn read(bytes: &[u8]) -> (Vec<(i64, String)>, Vec<RecordsError>) {
 #[test]
 fn reads_what_the_codec_crate_wrote_with_every_codec() {
     for codec in CODECS {
-        let bytes = batch(&[record(40, "a"), record(41, "b")], codec);
+        let bytes = Bytes::from(batch(&[record(40, "a"), record(41, "b")], codec));
         let found = next_batch(&bytes, 0).unwrap();
         assert_eq!(found.next, bytes.len());
         let header = found.batch.unwrap();
@@ -49,7 +50,7 @@ fn reads_what_the_codec_crate_wrote_with_every_codec() {
 
 #[test]
 fn a_record_that_was_put_back_comes_again() {
-    let bytes = batch(&[record(0, "a"), record(1, "b")], Codec::Lz4);
+    let bytes = Bytes::from(batch(&[record(0, "a"), record(1, "b")], Codec::Lz4));
     let mut reader = Reader::new(1 << 20);
     reader.open(&bytes, next_batch(&bytes, 0).unwrap().batch.unwrap()).unwrap();
     for offset in [0, 1] {
@@ -58,6 +59,35 @@ fn a_record_that_was_put_back_comes_again() {
         assert_eq!(reader.next(&bytes).unwrap().unwrap().offset, offset);
     }
     assert!(reader.next(&bytes).is_none());
+}
+
+/// 24 MiB of records, read through a buffer of a few records' size.
+#[test]
+fn a_batch_that_is_larger_than_the_buffer_is_read_to_its_end() {
+    let value = "v".repeat(60_000);
+    let written: Vec<_> = (0..400).map(|offset| record(offset, &value)).collect();
+    for codec in [Codec::Gzip, Codec::Lz4, Codec::Zstd] {
+        let bytes = Bytes::from(batch(&written, codec));
+        let mut reader = Reader::new(1 << 20);
+        reader.open(&bytes, next_batch(&bytes, 0).unwrap().batch.unwrap()).unwrap();
+        for offset in 0..400 {
+            let record = reader.next(&bytes).unwrap().unwrap();
+            assert_eq!((record.offset, record.value.map(<[u8]>::len)), (offset, Some(60_000)), "{codec:?}");
+            reader.unread();
+            assert_eq!(reader.next(&bytes).unwrap().unwrap().offset, offset, "{codec:?}, put back");
+        }
+        assert!(reader.next(&bytes).is_none());
+        assert!(reader.inflated.capacity() < 1 << 19, "{codec:?}: {} bytes", reader.inflated.capacity());
+    }
+}
+
+#[test]
+fn a_record_that_is_larger_than_it_may_be_is_refused() {
+    let bytes = Bytes::from(batch(&[record(0, &"v".repeat(100_000))], Codec::Zstd));
+    let mut reader = Reader::new(1 << 16);
+    let opened = reader.open(&bytes, next_batch(&bytes, 0).unwrap().batch.unwrap());
+    let refused = opened.and_then(|()| reader.next(&bytes).unwrap().map(|_| ()));
+    assert!(matches!(refused, Err(RecordsError::Inflate { base_offset: 0, .. })), "{refused:?}");
 }
 
 #[test]
