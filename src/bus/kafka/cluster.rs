@@ -34,6 +34,9 @@ pub enum Owner {
 
 const OWNERS: usize = 4;
 
+/// No broker is believed that wants to be left alone for longer.
+const THROTTLE_MAX: Duration = Duration::from_secs(60);
+
 /// The end of a request.
 #[derive(Debug)]
 pub struct Completion {
@@ -221,6 +224,15 @@ impl Cluster {
     /// The next request of `owner` that has ended, in the order of their ends.
     pub fn next_completion(&mut self, owner: Owner) -> Option<Completion> {
         self.completions[owner as usize].pop_front()
+    }
+
+    /// The answer to a request in `version` said that the broker throttles us. Before the version `since` the broker did so itself,
+    /// by answering late.
+    pub fn throttled(&mut self, target: Target, (version, since): (i16, i16), throttle_ms: i32, now: Instant) {
+        let throttle = Duration::from_millis(u64::try_from(throttle_ms).unwrap_or_default()).min(THROTTLE_MAX);
+        if let Some(connection) = self.connection_mut(target).filter(|_| version >= since && !throttle.is_zero()) {
+            connection.mute(throttle, now);
+        }
     }
 
     fn complete(&mut self, ticket: Ticket, target: Target, result: Result<Answer, Failure>) {

@@ -77,6 +77,7 @@ pub struct Connection {
     session_ends: Option<Instant>,
     has_answered: bool,
     heard_at: Instant,
+    muted_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -116,6 +117,7 @@ impl Connection {
             session_ends: None,
             has_answered: false,
             heard_at: now,
+            muted_until: None,
         };
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("mokasim"))
@@ -125,10 +127,23 @@ impl Connection {
         connection
     }
 
-    /// Whether a request may be sent: the handshake is over, and not too many are in flight.
+    /// Whether a request may be sent: the handshake is over, not too many are in flight, and the broker listens.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        matches!(self.stage, Stage::Ready) && self.in_flight.len() < self.in_flight_max
+        matches!(self.stage, Stage::Ready) && self.in_flight.len() < self.in_flight_max && self.muted_until.is_none()
+    }
+
+    /// With an answer the broker said for how long it reads nothing more of this connection, to keep a quota (KIP-219). What is in
+    /// flight is due so much later.
+    pub fn mute(&mut self, throttle: Duration, now: Instant) {
+        self.in_flight.iter_mut().for_each(|asked| asked.deadline += throttle);
+        self.muted_until = Some(now + throttle);
+    }
+
+    /// Until when the broker reads nothing, while that lasts.
+    #[must_use]
+    pub const fn muted_until(&self) -> Option<Instant> {
+        self.muted_until
     }
 
     /// Whether the handshake is over.
@@ -294,6 +309,7 @@ impl Connection {
     /// # Errors
     /// A request was not answered in time.
     pub fn poll(&mut self, now: Instant) -> Result<(), Failure> {
+        self.muted_until = self.muted_until.filter(|until| *until > now);
         if let Some(late) = self.in_flight.iter().find(|asked| asked.deadline <= now) {
             return Err(Failure::TimedOut(late.api));
         }
@@ -311,7 +327,7 @@ impl Connection {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let answer = self.in_flight.iter().map(|asked| asked.deadline).min();
-        answer.into_iter().chain(self.session_ends).min()
+        answer.into_iter().chain(self.session_ends).chain(self.muted_until).min()
     }
 
     /// Whether key derivation goes on: [`Self::poll`] is of use at once.

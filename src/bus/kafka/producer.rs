@@ -18,7 +18,7 @@ use self::topic::Topic;
 use self::verdict::{Verdict, is_lasting};
 use super::batch::{HEADER_BYTES, Record, Sealed, record_len_max};
 use super::cluster::{Cluster, Completion, Owner};
-use super::connection::Ticket;
+use super::connection::{Answer, Ticket};
 use super::inflate::Codec;
 use super::link::{Lane, Target};
 use super::murmur2::partition_for;
@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// Requests a broker may have unanswered; it remembers as many batches of a producer, to recognise one that is sent again.
 const IN_FLIGHT_MAX: usize = 5;
+/// The version of Produce from which on a throttled client waits (KIP-219).
+const THROTTLED_SINCE: i16 = 6;
 /// `max.request.size`: batches of several partitions share a request up to it.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
@@ -311,8 +313,12 @@ impl Producer {
     fn completed(&mut self, completion: Completion, cluster: &mut Cluster, now: Instant) {
         let Completion { ticket, target, result } = completion;
         let Some(request) = self.requests.remove(&ticket) else { return };
+        let version = result.as_ref().map_or(0, Answer::version);
         let decoded = result
             .and_then(|answer| answer.decode::<ProduceRequest>().inspect_err(|failure| cluster.fail(target, failure, now)));
+        if let Ok(answer) = &decoded {
+            cluster.throttled(target, (version, THROTTLED_SINCE), answer.throttle_time_ms, now);
+        }
         for (topic, index) in request.parts {
             // Without an answer nobody knows whether the broker has the batch; it will know by the sequence number.
             let code = decoded.as_ref().ok().and_then(|answer| error_code(answer, &self.topics[topic], index));

@@ -33,6 +33,8 @@ enum Concern {
     Away { errors: u64 },
     /// A broker owes an answer for so many seconds.
     Silent { target: Target, seconds: u64 },
+    /// A broker keeps a quota, and listens again in so many seconds.
+    Throttled { target: Target, seconds: u64 },
 }
 
 impl Watch {
@@ -126,7 +128,11 @@ impl Cluster {
         let concern = if self.problems().next().is_some() && !self.is_connected() {
             Some(Concern::Away { errors: self.errors })
         } else {
-            self.silent(now).map(|(target, silence)| Concern::Silent { target, seconds: silence.as_secs() })
+            let silent = self.silent(now).map(|(target, silence)| Concern::Silent { target, seconds: silence.as_secs() });
+            silent.or_else(|| {
+                let (target, left) = self.throttling(now)?;
+                Some(Concern::Throttled { target, seconds: left.as_secs() })
+            })
         };
         let links = &self.links;
         self.watch.shown.show(concern, |concern| match concern {
@@ -138,7 +144,18 @@ impl Cluster {
                 let endpoint = links.get(target).map(|link| link.endpoint().to_string()).unwrap_or_default();
                 format!("broker {endpoint} has not answered for {seconds} s")
             }
+            Concern::Throttled { target, seconds } => {
+                let endpoint = links.get(target).map(|link| link.endpoint().to_string()).unwrap_or_default();
+                format!("broker {endpoint} keeps a quota: it takes nothing more for {seconds} s")
+            }
         });
+    }
+
+    /// The broker that takes nothing for the longest, to keep a quota, and for how long. A second at most is no trouble.
+    fn throttling(&self, now: Instant) -> Option<(Target, Duration)> {
+        let muted = self.links.iter().filter_map(|(target, link)| Some((*target, link.connection()?.muted_until()?)));
+        let left = muted.map(|(target, until)| (target, until.saturating_duration_since(now)));
+        left.filter(|(_, left)| left.as_secs() >= 1).max_by_key(|(_, left)| *left)
     }
 
     /// The broker that owes an answer for the longest, and for how long nothing at all has come from it.

@@ -181,3 +181,18 @@ fn a_refusal_says_what_the_broker_said_and_never_the_password() {
     assert_eq!(failure.to_string(), "PLAIN: refused with code 58: no such user");
     assert!(!format!("{connection:?}").contains("pencil"));
 }
+
+#[test]
+fn a_throttled_connection_waits_and_what_is_in_flight_is_due_so_much_later() {
+    let now = crate::clock::now();
+    let (mut connection, _) = with_heartbeat(now);
+    let throttle = Duration::from_secs(20);
+    connection.mute(throttle, now);
+    assert!(!connection.is_ready());
+    let at = |seconds: u64, millis: u64| now + Duration::from_millis(seconds * 1000 + millis);
+    connection.poll(at(19, 999)).unwrap();
+    assert!(!connection.is_ready());
+    connection.poll(at(20, 0)).unwrap();
+    assert!(connection.is_ready());
+    assert!(matches!(connection.poll(at(21, 0)), Err(Failure::TimedOut(_))));
+}

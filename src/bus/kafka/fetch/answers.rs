@@ -4,6 +4,7 @@ use super::super::cluster::{Cluster, Completion};
 use super::super::connection::Answer;
 use super::super::error::Failure;
 use super::super::fetched::{Fetched, Place};
+use super::super::link::Target;
 use super::super::records::next_offset;
 use super::trouble::{Cause, Problem};
 use super::{Fetch, Fetcher};
@@ -11,6 +12,9 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest};
 use std::time::Instant;
+
+/// The version of Fetch from which on a throttled client waits (KIP-219).
+const THROTTLED_SINCE: i16 = 8;
 
 const LEFT_OUT: &str = "the answer leaves the partition out";
 
@@ -27,7 +31,7 @@ impl Fetcher {
         let (indices, taken) = if let Some(fetch) = self.fetches.remove(&ticket) {
             let indices: Vec<i32> = fetch.from.iter().map(|(index, _)| *index).collect();
             self.mark_asked(&indices, false);
-            (indices, result.and_then(|answer| self.take_fetch(&fetch, answer, now, cluster)))
+            (indices, result.and_then(|answer| self.take_fetch(&fetch, target, answer, now, cluster)))
         } else if let Some(indices) = self.listings.remove(&ticket) {
             self.mark_asked(&indices, false);
             let taken = result.and_then(|answer| self.take_offsets(&indices, answer, now, cluster, begun));
@@ -43,8 +47,17 @@ impl Fetcher {
         }
     }
 
-    fn take_fetch(&mut self, fetch: &Fetch, answer: Answer, now: Instant, cluster: &mut Cluster) -> Result<(), Failure> {
+    fn take_fetch(
+        &mut self,
+        fetch: &Fetch,
+        target: Target,
+        answer: Answer,
+        now: Instant,
+        cluster: &mut Cluster,
+    ) -> Result<(), Failure> {
+        let version = answer.version();
         let answer = answer.decode::<FetchRequest>()?;
+        cluster.throttled(target, (version, THROTTLED_SINCE), answer.throttle_time_ms, now);
         let mut unanswered: Vec<i32> = fetch.from.iter().map(|(index, _)| *index).collect();
         if let Some(error) = ResponseError::try_from_code(answer.error_code) {
             self.rest(&unanswered, Some(&Cause::Code(error.code())), now, cluster);
