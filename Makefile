@@ -61,16 +61,16 @@ share: $(BINARY) ## the man page and the completions of BINARY, in target/share
 
 install: ## copy BINARY, what belongs to it and, unless there is one, a configuration: PREFIX=/usr/local DESTDIR=
 	$(MAKE) share
-	install -D $(BINARY) $(DESTDIR)$(PREFIX)/bin/mokasim
-	install -D -m 644 target/share/mokasim.1 $(DESTDIR)$(PREFIX)/share/man/man1/mokasim.1
-	install -D -m 644 target/share/mokasim.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mokasim
-	install -D -m 644 target/share/mokasim.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mokasim
-	install -D -m 644 target/share/mokasim.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mokasim.fish
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -D $(BINARY) "$(DESTDIR)$(PREFIX)/bin/mokasim"
+	install -D -m 644 target/share/mokasim.1 "$(DESTDIR)$(PREFIX)/share/man/man1/mokasim.1"
+	install -D -m 644 target/share/mokasim.bash "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mokasim"
+	install -D -m 644 target/share/mokasim.zsh "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mokasim"
+	install -D -m 644 target/share/mokasim.fish "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mokasim.fish"
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
 	sed 's|/usr/bin/mokasim|$(PREFIX)/bin/mokasim|; s|/etc/|$(SYSCONFDIR)/|' deploy/mokasim.service \
-		> $(DESTDIR)$(PREFIX)/lib/systemd/system/mokasim.service
-	test -e $(DESTDIR)$(SYSCONFDIR)/mokasim/config.toml || \
-		install -D -m 644 config.toml $(DESTDIR)$(SYSCONFDIR)/mokasim/config.toml
+		> "$(DESTDIR)$(PREFIX)/lib/systemd/system/mokasim.service"
+	test -e "$(DESTDIR)$(SYSCONFDIR)/mokasim/config.toml" || \
+		install -D -m 644 config.toml "$(DESTDIR)$(SYSCONFDIR)/mokasim/config.toml"
 
 # The binary may be for another machine: the man page and the completions come from a build for this one.
 deb: $(CARGO_DEB) ## a Debian package of the static binary, in target/deb; DEB_TARGET says for which machine

@@ -29,7 +29,7 @@ pub fn probe(url: &str) -> Result<String, Failure> {
     let deadline = clock::now() + TIMEOUT;
     loop {
         let (status, text) = get(url, deadline.saturating_duration_since(clock::now()))
-            .map_err(|error| Failure::new(Exit::Unavailable, format!("{url}: not there: {error}")))?;
+            .map_err(|error| Failure::new(Exit::Unavailable, format!("{url}: not there: {}", reason(&error))))?;
         if status != StatusCode::TOO_MANY_REQUESTS {
             return judge(url, status, &text);
         }
@@ -47,6 +47,13 @@ fn get(url: &str, timeout: Duration) -> Result<(StatusCode, String), ureq::Error
     let mut answer = agent.get(url).call()?;
     let text = answer.body_mut().with_config().limit(PAGE_BYTES_MAX).read_to_string()?;
     Ok((answer.status(), text))
+}
+
+fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+        error => error.to_string(),
+    }
 }
 
 fn judge(url: &str, status: StatusCode, text: &str) -> Result<String, Failure> {

@@ -177,7 +177,7 @@ impl Bus for Native {
         let degraded = |reason: &Arc<str>| Trouble { severity: Severity::Degraded, reason: Arc::clone(reason) };
         let topic = self.consumer.as_ref().and_then(Consumer::trouble);
         let client = topic.into_iter().chain(self.client.cluster.trouble()).chain(self.producer.trouble()).map(degraded);
-        let consumer_errors = |consumer: &Consumer| consumer.group().errors() + consumer.fetch_counts().errors;
+        let consumer_errors = |consumer: &Consumer| consumer.group().errors() + consumer.fetch_counts().total();
         Status {
             connected: self.client.cluster.is_connected(),
             outbox_records: self.outbox.records() + self.producer.records(),

@@ -62,6 +62,14 @@ pub struct FetchCounts {
     pub lost_places: u64,
 }
 
+impl FetchCounts {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.errors + self.damaged_batches + self.lost_places
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Fetcher {
@@ -277,7 +285,8 @@ impl Fetcher {
                         partition.rest_until = Some(now + DAMAGED_REST);
                         break;
                     }
-                    log::error!("{} partition {index}: {error}; passed over", self.topic);
+                    let offsets = next_offset.saturating_sub(place.next);
+                    log::error!("{} partition {index}: {error}; {offsets} offsets passed over", self.topic);
                     fetched.skip_damaged(&mut self.reader);
                     self.counts.damaged_batches += 1;
                     partition.damaged = 0;
