@@ -34,7 +34,7 @@ impl Codec {
     }
 }
 
-/// Bytes that are decompressed at a time, at least.
+/// Bytes that are decompressed at a time, at most.
 const PIECE_BYTES: u64 = 64 << 10;
 
 /// The records of a batch, while they are decompressed.
