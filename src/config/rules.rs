@@ -218,7 +218,8 @@ fn is_endpoint(uri: &Uri) -> bool {
 pub(super) fn is_of_the_web(uri: &Uri) -> bool {
     let Some(authority) = uri.authority() else { return false };
     // What is no port number stands behind the host and is not told as a port.
-    let has_sound_port = authority.port().is_some() || authority.as_str().ends_with(authority.host());
+    let behind_user = authority.as_str().rsplit('@').next();
+    let has_sound_port = authority.port().is_some() || behind_user == Some(authority.host());
     matches!(uri.scheme_str(), Some("http" | "https")) && !authority.host().is_empty() && has_sound_port
 }
 

@@ -31,6 +31,9 @@ pub struct Place {
     pub leader_epoch: i32,
 }
 
+/// Where a batch is begun anew that had been read in part, so much of it is passed over in one turn: it may be a large one.
+const PASSED_BYTES_MAX: usize = 4 << 20;
+
 /// Why no more records are handed out.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -76,6 +79,7 @@ impl Fetched {
         budget: &mut usize,
         sink: &mut dyn FnMut(&Record<'_>) -> Verdict,
     ) -> Stop {
+        let mut passed_bytes = 0;
         loop {
             let Some(batch) = reader.batch().cloned() else {
                 match self.open_next(reader, place) {
@@ -85,7 +89,12 @@ impl Fetched {
             };
             while let Some(record) = reader.next(&self.bytes) {
                 match record {
-                    Ok(record) if record.offset < place.next => {}
+                    Ok(record) if record.offset < place.next => {
+                        passed_bytes += 1 + record.value.unwrap_or_default().len();
+                        if passed_bytes > PASSED_BYTES_MAX {
+                            return Stop::Budget;
+                        }
+                    }
                     Ok(_) if *budget == 0 => {
                         reader.unread();
                         return Stop::Budget;
@@ -187,6 +196,22 @@ mod tests {
         let mut place = Place { next: 1, leader_epoch: -1 };
         assert_eq!(offsets(&mut fetched, &mut place), [1, 2]);
         assert_eq!(place, Place { next: 3, leader_epoch: 3 });
+    }
+
+    #[test]
+    fn a_large_batch_that_is_begun_anew_is_passed_over_in_several_turns() {
+        let value = "v".repeat(60_000);
+        let records: Vec<_> = (0..200).map(|offset| record(offset, &value)).collect();
+        let mut fetched = fetched(&[batch(&records, Codec::Zstd)], &[]);
+        let (mut reader, mut place, mut seen) = (Reader::new(1 << 20), Place { next: 198, leader_epoch: -1 }, Vec::new());
+        let mut turns = 1;
+        while let Stop::Budget = fetched.deliver(&mut reader, &mut place, &mut 1000, &mut |record| {
+            seen.push(record.offset);
+            Verdict::Done
+        }) {
+            turns += 1;
+        }
+        assert_eq!((seen, turns), (vec![198, 199], 3));
     }
 
     #[test]
