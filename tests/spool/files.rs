@@ -1,40 +1,16 @@
 //! Records out: whole lines in files that roll, within their bound, whatever happens to the disk.
 
-use crate::folder::{Folder, MEMORY_BYTES};
+use crate::folder::{Folder, MEMORY_BYTES, line, publish};
 use crate::seeds::{Random, for_seeds};
 use mokasim::bus::spool::{Spool, SpoolError};
-use mokasim::bus::{Bus as _, Full, Severity, Taken};
+use mokasim::bus::{Bus as _, Severity, Taken};
 use mokasim::clock;
-use mokasim::units::SimTime;
-use mokasim::wire::{Record, TopicId, spool_line};
+use mokasim::wire::TopicId;
 use rand::RngExt as _;
 use std::fs;
 use std::time::Duration;
 
 const EVENTS: TopicId = TopicId(2);
-
-/// A record that is unlike any other.
-fn publish(spool: &mut Spool, topic: TopicId, n: u64, padding: usize) -> Result<(), Full> {
-    with_record(topic, n, padding, |record| spool.publish(record))
-}
-
-fn line(topic: TopicId, n: u64, padding: usize) -> String {
-    let mut line = Vec::new();
-    with_record(topic, n, padding, |record| spool_line(record, &mut line));
-    String::from_utf8(line).unwrap()
-}
-
-fn with_record<T>(topic: TopicId, n: u64, padding: usize, use_it: impl FnOnce(&Record<'_>) -> T) -> T {
-    let (seq, value) = (n.to_string(), format!(r#"{{"n":{n},"padding":"{}"}}"#, "x".repeat(padding)));
-    let headers = [("machine_id", &b"fresa_cnc-Italia-1"[..]), ("seq", seq.as_bytes())];
-    use_it(&Record {
-        topic,
-        key: b"fresa_cnc-Italia-1",
-        timestamp: SimTime(n as i64),
-        headers: &headers,
-        value: value.as_bytes(),
-    })
-}
 
 #[test]
 fn records_become_lines_of_their_topic() {
@@ -308,36 +284,4 @@ fn a_file_that_was_moved_away_is_begun_anew() {
     for n in 0..3 {
         assert_eq!(fs::read_to_string(folder.path(&format!("moved{n}"))).unwrap(), line(TopicId(0), n, 10));
     }
-}
-
-#[test]
-fn a_write_that_is_cut_short_leaves_whole_lines_and_goes_on_where_they_end() {
-    // The limit is the process's, so this test does its work in a child of its own.
-    if std::env::var_os("FILE_SIZE_LIMITED").is_none() {
-        let limited = "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\"";
-        let this = "files::a_write_that_is_cut_short_leaves_whole_lines_and_goes_on_where_they_end";
-        let mut child = std::process::Command::new("sh");
-        child.args(["-c", limited]).arg(std::env::current_exe().unwrap()).args(["--exact", this]);
-        let output = child.env("FILE_SIZE_LIMITED", "").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-        return;
-    }
-    let mut folder = Folder::roomy();
-    for n in 0..400 {
-        publish(folder.spool(), TopicId(0), n, 700).unwrap();
-    }
-    let mut found = String::new();
-    for limit_hit in 0.. {
-        folder.write();
-        let content = fs::read_to_string(folder.path("telemetry.a")).unwrap();
-        assert!(content.ends_with('\n') && content.len() <= 40 * 1024, "{} bytes", content.len());
-        found += &content;
-        if folder.spool().status().connected {
-            assert!(limit_hit > 5);
-            break;
-        }
-        fs::remove_file(folder.path("telemetry.a")).unwrap();
-    }
-    assert!(found == (0..400).map(|n| line(TopicId(0), n, 700)).collect::<String>());
 }

@@ -1,10 +1,11 @@
 //! A folder in the hands of a test.
 
 use mokasim::bus::spool::Spool;
-use mokasim::bus::{Bus as _, Position, Taken};
+use mokasim::bus::{Bus as _, Full, Position, Taken};
 use mokasim::clock;
 use mokasim::config;
-use mokasim::wire::Topics;
+use mokasim::units::SimTime;
+use mokasim::wire::{Record, TopicId, Topics, spool_line};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -101,4 +102,28 @@ impl Folder {
         let outputs = files.filter(|path| !name(path).starts_with('.') && !name(path).starts_with("orders."));
         outputs.map(|path| (name(&path), fs::read_to_string(&path).unwrap())).collect()
     }
+}
+
+/// A record that is unlike any other.
+pub(crate) fn publish(spool: &mut Spool, topic: TopicId, n: u64, padding: usize) -> Result<(), Full> {
+    with_record(topic, n, padding, |record| spool.publish(record))
+}
+
+/// The line that it becomes.
+pub(crate) fn line(topic: TopicId, n: u64, padding: usize) -> String {
+    let mut line = Vec::new();
+    with_record(topic, n, padding, |record| spool_line(record, &mut line));
+    String::from_utf8(line).unwrap()
+}
+
+fn with_record<T>(topic: TopicId, n: u64, padding: usize, use_it: impl FnOnce(&Record<'_>) -> T) -> T {
+    let (seq, value) = (n.to_string(), format!(r#"{{"n":{n},"padding":"{}"}}"#, "x".repeat(padding)));
+    let headers = [("machine_id", &b"fresa_cnc-Italia-1"[..]), ("seq", seq.as_bytes())];
+    use_it(&Record {
+        topic,
+        key: b"fresa_cnc-Italia-1",
+        timestamp: SimTime(n as i64),
+        headers: &headers,
+        value: value.as_bytes(),
+    })
 }
