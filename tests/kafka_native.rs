@@ -6,6 +6,8 @@
 
 #[path = "common/broker.rs"]
 mod broker;
+#[path = "kafka_native/limits.rs"]
+mod limits;
 
 use broker::{Cluster, ToSend, wait_for};
 use mokasim::bus::kafka::client::Client;
@@ -36,7 +38,10 @@ struct Instance {
 
 impl Instance {
     fn new(cluster: &Cluster, group: GroupSettings) -> Self {
-        let settings = Settings::new(vec![cluster.bootstrap().parse().unwrap()]);
+        Self::with(Settings::new(vec![cluster.bootstrap().parse().unwrap()]), group)
+    }
+
+    fn with(settings: Settings, group: GroupSettings) -> Self {
         let consumer = Consumer::new(group, FetchSettings::default(), &settings);
         Self { client: Client::new(settings, clock::now()).unwrap(), consumer, seen: Vec::new() }
     }
@@ -186,6 +191,24 @@ fn instances_share_the_partitions_and_no_order_is_lost_or_doubled_when_one_comes
 }
 
 /// A group that waits for a member that was killed goes on reading what it has, and whoever leaves it meanwhile has committed all.
+#[test]
+fn partitions_that_a_topic_is_given_are_read_from_their_beginning_without_a_restart() {
+    each_version(|cluster| {
+        for modern in [false, true] {
+            let topic = format!("grows-{modern}");
+            cluster.create(&topic, 1);
+            let mut instance = Instance::new(cluster, GroupSettings { modern, ..group(&topic, &topic) });
+            run(&mut [&mut instance], "assigned", |instances| instances[0].consumer.group().assigned() == [0]);
+            cluster.tool("TopicCommand", &["--alter", "--topic", &topic, "--partitions", "3"]);
+            cluster.kcat(&topic, KEYS, &numbered(0..100));
+            run(&mut [&mut instance], "all read", |instances| instances[0].seen.len() >= 100);
+            assert_eq!(instance.values(), (0..100).map(|n| format!("order-{n:05}")).collect::<Vec<_>>());
+            assert!(instance.seen.iter().any(|(partition, ..)| *partition == 2), "kcat knew one partition only");
+            instance.close();
+        }
+    });
+}
+
 #[test]
 fn one_that_leaves_while_the_group_waits_for_a_dead_member_doubles_no_order() {
     each_version(|cluster| {
