@@ -1,5 +1,6 @@
 //! The consumer against the scripted broker.
 
+use crate::scripted::heard;
 use crate::scripted::sim::{self, Sim, Way};
 use crate::scripted::tcp::Served;
 use crate::scripted::{Act, Broker, Script};
@@ -295,15 +296,16 @@ fn cuts_without_end_do_not_keep_it_from_its_work() {
 
 #[test]
 fn a_place_that_retention_has_deleted_is_counted_and_reading_goes_on() {
-    let (mut broker, _) = with_orders(6);
-    let first = Reading::new(broker, 1);
-    broker = first.sim.broker;
+    let (broker, _) = with_orders(6);
     let mut reading = Reading::new(broker, 1);
+    heard::listen();
     reading.until("begun", |reading| reading.consumer.place(0).is_some_and(|place| place.next == 3));
     reading.sim.broker.topics.get_mut(TOPIC).unwrap().logs[0].end = 10;
     reading.sim.broker.topics.get_mut(TOPIC).unwrap().logs[0].delete_before(8);
     reading.until("counted", |reading| reading.consumer.fetch_counts().lost_places == 1);
     reading.until("gone on", |reading| reading.consumer.place(0).is_some_and(|place| place.next == 8));
+    let told = "ERROR orders partition 0: offset 3 is gone, going on at 8: 5 offsets passed over";
+    assert_eq!(heard::lines().iter().filter(|line| line.contains("partition 0")).collect::<Vec<_>>(), [told]);
 }
 
 #[test]

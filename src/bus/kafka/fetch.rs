@@ -100,7 +100,7 @@ struct Partition {
     /// Whether the offset to begin with has to be asked for.
     reset: bool,
     /// The offset that was found to be gone.
-    gone: i64,
+    gone: Option<i64>,
     buffers: VecDeque<Fetched>,
     /// Offset behind everything that is buffered.
     fetch_from: i64,

@@ -83,10 +83,9 @@ impl Fetcher {
         match ResponseError::try_from_code(data.error_code) {
             None => {}
             Some(ResponseError::OffsetOutOfRange) => {
-                log::error!("{} partition {index}: offset {from} is gone; going on by auto_offset_reset", self.topic);
                 self.counts.lost_places += 1;
                 partition.begin_reset();
-                partition.gone = from;
+                partition.gone = Some(from);
                 return;
             }
             Some(error) => return self.rest(&[index], Some(&Cause::Code(error.code())), now, cluster),
@@ -124,11 +123,16 @@ impl Fetcher {
             }
             let place = Place { next: answered.offset.max(0), leader_epoch: -1 };
             partition.succeeded();
-            if place.next < std::mem::take(&mut partition.gone)
-                && let Some(incarnation) = self.incarnations.get_mut(&index)
-            {
-                // The log ends before what was read of it: these offsets are of other records.
-                *incarnation += 1;
+            if let Some(gone) = partition.gone.take() {
+                let Place { next, .. } = place;
+                let what = if next < gone {
+                    // The log ends before what was read of it: these offsets are of other records.
+                    self.incarnations.entry(index).and_modify(|incarnation| *incarnation += 1);
+                    "what is there now was written later".to_owned()
+                } else {
+                    format!("{} offsets passed over", next - gone)
+                };
+                log::error!("{} partition {index}: offset {gone} is gone, going on at {next}: {what}", self.topic);
             }
             partition.place_at(place);
             begun(index, place);
