@@ -115,6 +115,11 @@ impl Cluster {
         said.trim().parse().ok()
     }
 
+    /// The state of a consumer group: `Stable`, `PreparingRebalance`, ...
+    pub(crate) fn group_state(&self, group: &str) -> String {
+        self.client("state", group, &[], "").trim().to_owned()
+    }
+
     /// Runs one of Kafka's own tools on the cluster; `class` is below `org.apache.kafka.tools`, or a whole name.
     pub(crate) fn tool(&self, class: &str, args: &[&str]) -> String {
         self.tool_with_input(class, args, "")

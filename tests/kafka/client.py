@@ -5,6 +5,7 @@
   client.py consume BOOTSTRAP TOPICS [KEY=VALUE]...  prints every record of the topics (several by comma), up to their ends
   client.py create  BOOTSTRAP TOPIC PARTITIONS [KEY=VALUE]...
   client.py leader  BOOTSTRAP TOPIC PARTITION [KEY=VALUE]...     prints the number of the partition's leader
+  client.py state   BOOTSTRAP GROUP [KEY=VALUE]...               prints the state of a consumer group
 
 KEY=VALUE: configuration of librdkafka. A value that is no UTF-8 comes out with replacement characters.
 """
@@ -93,8 +94,13 @@ def leader(bootstrap, topic, partition, *settings):
     print(topics[topic].partitions[int(partition)].leader)
 
 
+def state(bootstrap, group, *settings):
+    # The newer calls never end where the group waits for its members.
+    print(*(found.state for found in AdminClient(configuration(bootstrap, settings)).list_groups(group, TIMEOUT_S)))
+
+
 if __name__ == "__main__":
-    commands = {"produce": produce, "consume": consume, "create": create, "leader": leader}
+    commands = {"produce": produce, "consume": consume, "create": create, "leader": leader, "state": state}
     if len(sys.argv) < 4 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])
