@@ -3,7 +3,9 @@
 use crate::consuming::{GROUP, Reading, TOPIC, add_order, consumer, with_orders};
 use crate::scripted::{Act, Broker, Script, heard};
 use kafka_protocol::messages::ApiKey::*;
+use mokasim::bus::kafka::error::Failure;
 use mokasim::bus::kafka::group::{GroupSettings, Trouble};
+use mokasim::bus::kafka::link::{Lane, Target};
 use std::time::Duration;
 
 /// A static member of the broker's group, of whose run before this one the member id is known or not.
@@ -215,4 +217,46 @@ fn a_group_that_may_not_be_looked_up_is_told_once_until_it_may() {
     assert_eq!((errors, trouble), (5, None));
     let lines: Vec<_> = heard::lines().into_iter().filter(|line| line.contains("consumer group")).collect();
     assert!(lines.len() == 2 && lines[0].contains("GroupAuthorizationFailed") && lines[1].contains("goes on"), "{lines:#?}");
+}
+
+/// As a cluster does whose broker was killed, until it notices.
+#[test]
+fn a_coordinator_that_is_named_and_is_not_there_is_looked_for_again() {
+    for modern in [false, true] {
+        let (broker, mut values) = with_orders(4);
+        let broker = if modern { broker } else { broker.classic() };
+        let mut reading = Reading::new(broker, 1);
+        reading.sim.broker.absent_coordinators = 3;
+        reading.until("read", |reading| reading.seen.len() == values.len());
+        let looked_up = reading.sim.broker.count(FindCoordinator);
+        assert!((4..10).contains(&looked_up), "{looked_up} times");
+
+        // Nothing is in flight when its broker goes.
+        pass(&mut reading, Duration::from_millis(500));
+        reading.sim.broker.absent_coordinators = 3;
+        let gone = Failure::Closed { in_handshake: false };
+        reading.sim.cluster.fail(Target { broker: 1, lane: Lane::Group }, &gone, reading.sim.now);
+        for n in 4..8 {
+            values.push(format!("order-{n:02}"));
+            add_order(&mut reading.sim.broker, n % 2, &values[n]);
+        }
+        reading.read_and_close(&values);
+    }
+}
+
+#[test]
+fn a_coordinator_that_stays_away_is_told_once_until_it_is_found() {
+    heard::listen();
+    let (broker, values) = with_orders(4);
+    let mut reading = Reading::new(broker, 1);
+    reading.sim.broker.absent_coordinators = usize::MAX;
+    reading.until("told", |reading| reading.consumer.group().told_trouble() == Some(&Trouble::NoCoordinator));
+    let told_after = reading.sim.elapsed();
+    assert!((10..12).contains(&told_after.as_secs()), "{told_after:?}");
+    pass(&mut reading, Duration::from_secs(60));
+    reading.sim.broker.absent_coordinators = 0;
+    reading.until("read", |reading| reading.seen.len() == values.len());
+    assert_eq!(reading.consumer.group().trouble(), None);
+    let lines: Vec<_> = heard::lines().into_iter().filter(|line| line.contains("consumer group")).collect();
+    assert!(lines.len() == 2 && lines[0].contains("cannot be reached") && lines[1].contains("goes on"), "{lines:#?}");
 }

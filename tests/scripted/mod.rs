@@ -67,6 +67,8 @@ pub(crate) struct Broker {
     pub(crate) requests: BTreeMap<i16, usize>,
     /// `max.message.bytes`: larger batches are refused.
     pub(crate) batch_bytes_max: usize,
+    /// So many times more a coordinator is named that is not there.
+    pub(crate) absent_coordinators: usize,
     script: Vec<(ApiKey, Act)>,
     coordinator: coordinator::Coordinator,
     producers: i64,
@@ -114,6 +116,7 @@ impl Broker {
             version_max: BTreeMap::new(),
             requests: BTreeMap::new(),
             batch_bytes_max: usize::MAX,
+            absent_coordinators: 0,
             script: Vec::new(),
             coordinator: coordinator::Coordinator::default(),
             producers: 0,

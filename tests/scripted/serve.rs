@@ -25,6 +25,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const NODE: i32 = 1;
+/// One that is not there.
+pub(crate) const ABSENT: i32 = 9;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const MESSAGE_TOO_LARGE: i16 = 10;
@@ -227,12 +229,14 @@ impl Broker {
     fn find_coordinator(&mut self, request: FindCoordinatorRequest, version: i16, error: i16) -> FindCoordinatorResponse {
         let (host, port) = (StrBytes::from_string(self.address.0.clone()), i32::from(self.address.1));
         let answer = FindCoordinatorResponse::default();
+        let node = if self.absent_coordinators > 0 { ABSENT } else { NODE };
+        self.absent_coordinators = self.absent_coordinators.saturating_sub(1);
         if version < 4 {
-            return answer.with_error_code(error).with_node_id(NODE.into()).with_host(host).with_port(port);
+            return answer.with_error_code(error).with_node_id(node.into()).with_host(host).with_port(port);
         }
         let found = request.coordinator_keys.into_iter().map(|key| {
             let found = Found::default().with_key(key).with_error_code(error);
-            found.with_node_id(NODE.into()).with_host(host.clone()).with_port(port)
+            found.with_node_id(node.into()).with_host(host.clone()).with_port(port)
         });
         answer.with_coordinators(found.collect())
     }

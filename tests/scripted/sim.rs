@@ -1,5 +1,6 @@
 //! A network whose time is invented, and whose connections are cut at a given byte.
 
+use super::serve::ABSENT;
 use super::{Broker, Session};
 use mokasim::bus::kafka::cluster::Cluster;
 use mokasim::bus::kafka::error::Failure;
@@ -78,7 +79,7 @@ impl Sim {
             std::mem::take(&mut self.wires).into_keys().for_each(|target| self.cluster.fail(target, &refused, self.now));
         }
         while let Some((target, _, generation)) = self.cluster.to_open(self.now) {
-            if is_down {
+            if is_down || target.broker == ABSENT {
                 self.cluster.fail(target, &Failure::Io("refused".into()), self.now);
                 continue;
             }

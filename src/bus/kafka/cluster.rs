@@ -142,7 +142,8 @@ impl Cluster {
         let link = match self.links.entry(target) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Link::new(self.metadata.broker(target.broker)?.clone()))
+                let named = self.metadata.broker(target.broker).or_else(|| self.coordinator.endpoint(target.broker));
+                entry.insert(Link::new(named?.clone()))
             }
         };
         link.want();
@@ -271,6 +272,10 @@ impl Cluster {
         }
         if !target.is_bootstrap() && !is_deliberate {
             self.refresh_metadata(now);
+            // The cluster may name one that is gone, until it has found that out itself.
+            if self.coordinator.endpoint(target.broker).is_some() {
+                self.forget_coordinator(now);
+            }
         }
         let Some(mut connection) = connection else { return };
         while let Some((ticket, answer)) = connection.next_answer() {

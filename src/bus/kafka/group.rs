@@ -33,7 +33,7 @@ use super::error::Api;
 use super::link::{Lane, Target};
 use super::metadata::Metadata;
 use super::settings::Settings;
-use super::told::LASTING;
+use super::told::{LASTING, has_lasted};
 use classic::Classic;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, FindCoordinatorRequest};
@@ -62,6 +62,8 @@ pub struct Group {
     in_flight: Option<InFlight>,
     /// When the coordinator last confirmed that we are a member.
     confirmed: Option<Instant>,
+    /// Since when no coordinator can be asked, though there is a cluster.
+    unguided_since: Option<Instant>,
     commit_at: Option<Instant>,
     coordinator_moved: bool,
     /// The coordinator takes no commits until we have joined again.
@@ -133,6 +135,7 @@ impl Group {
             parked: None,
             in_flight: None,
             confirmed: None,
+            unguided_since: None,
             commit_at: None,
             coordinator_moved: false,
             commits_refused: false,
@@ -284,7 +287,7 @@ impl Group {
                 self.troubles.begin(Trouble::Refused { api: FIND_COORDINATOR, error }, now);
                 self.errors += 1;
             }
-            return;
+            return self.watch_coordinator(now, cluster);
         };
         if matches!(self.troubles.present(), Some(Trouble::Refused { api: FIND_COORDINATOR, .. })) {
             self.troubles.end(FIND_COORDINATOR);
@@ -292,8 +295,9 @@ impl Group {
         // A broker works on nothing behind a parked request of the same connection.
         let lane = if self.parked.is_some() { Lane::Main } else { Lane::Group };
         let target = Target { broker, lane };
+        let Some(versions) = cluster.ready(target) else { return self.watch_coordinator(now, cluster) };
+        self.unguided_since = None;
         if matches!(self.member, Member::Undecided) {
-            let Some(versions) = cluster.ready(target) else { return };
             let modern = VersionRange { min: MODERN_VERSION, max: MODERN_VERSION };
             let offered = versions.highest_in::<ConsumerGroupHeartbeatRequest>(modern).is_ok();
             self.member = match self.settings.modern && offered {
@@ -312,6 +316,15 @@ impl Group {
         let Some(ask) = self.next(now, cluster.metadata()) else { return };
         if let Err(trouble) = self.send(ask, target, now, cluster) {
             self.fail(trouble, now);
+        }
+    }
+
+    /// Nothing can be asked at present.
+    fn watch_coordinator(&mut self, now: Instant, cluster: &Cluster) {
+        let since = *self.unguided_since.get_or_insert(now);
+        let lasts = cluster.connected_since().is_some_and(|connected| has_lasted(since, connected, now));
+        if lasts && self.troubles.told().is_none() {
+            self.troubles.begin(Trouble::NoCoordinator, now);
         }
     }
 

@@ -12,12 +12,20 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Coordinator {
     group: Option<StrBytes>,
-    broker: Option<i32>,
+    /// Metadata may not know it, or no more.
+    broker: Option<(i32, Endpoint)>,
     pub(super) in_flight: Option<Ticket>,
     pub(super) at: Option<Instant>,
     failures: u32,
     /// What the last look-up was refused with, until somebody has asked.
     refusal: Option<ResponseError>,
+}
+
+impl Coordinator {
+    /// Where this broker is, if it is the one.
+    pub(super) fn endpoint(&self, broker: i32) -> Option<&Endpoint> {
+        self.broker.as_ref().filter(|(id, _)| *id == broker).map(|(_, endpoint)| endpoint)
+    }
 }
 
 impl Cluster {
@@ -26,7 +34,7 @@ impl Cluster {
         if self.coordinator.group.as_deref() != Some(group) {
             self.coordinator = Coordinator { group: Some(StrBytes::from_string(group.into())), ..Coordinator::default() };
         }
-        self.coordinator.broker
+        self.coordinator.broker.as_ref().map(|(broker, _)| *broker)
     }
 
     /// What a look-up of the coordinator was refused with, told once for each.
@@ -64,11 +72,11 @@ impl Cluster {
         let answer = completion.result.and_then(Answer::decode::<FindCoordinatorRequest>);
         match answer.map(|answer| found_coordinator(&answer)) {
             Ok(Ok((broker, endpoint))) => {
-                self.coordinator.broker = Some(broker);
                 self.coordinator.failures = 0;
                 if self.metadata.broker(broker) != Some(&endpoint) {
                     self.refresh_metadata(now);
                 }
+                self.coordinator.broker = Some((broker, endpoint));
                 return;
             }
             Ok(Err(error)) => self.coordinator.refusal = Some(error),

@@ -24,6 +24,9 @@ pub enum Trouble {
     /// What came, or what was to be sent, does not fit the format.
     #[error("{0}")]
     Format(String),
+    /// No coordinator can be asked, though there is a cluster.
+    #[error("no orders are read: the broker that coordinates the group cannot be reached")]
+    NoCoordinator,
     /// The coordinator has not brought a rebalance to its end.
     #[error(
         "a rebalance waits for a member that is silent; until it is over, no orders are read of partitions that are new here"
@@ -55,7 +58,9 @@ impl Trouble {
                 Reaction::Retry | Reaction::FindCoordinator | Reaction::Heartbeat | Reaction::Release
             ),
             Self::Failed(failure) => failure.is_absence(),
-            Self::Format(_) | Self::Rebalancing | Self::NameTaken { .. } | Self::Replaced { .. } => false,
+            Self::Format(_) | Self::NoCoordinator | Self::Rebalancing | Self::NameTaken { .. } | Self::Replaced { .. } => {
+                false
+            }
         }
     }
 
@@ -64,7 +69,7 @@ impl Trouble {
         match self {
             // Other requests may be allowed all the while.
             Self::Refused { api, error } if Reaction::to(*api, *error) == Reaction::RetryLater => *api == succeeded,
-            Self::Refused { .. } | Self::Failed(_) | Self::Format(_) => true,
+            Self::Refused { .. } | Self::Failed(_) | Self::Format(_) | Self::NoCoordinator => true,
             // What is committed meanwhile does not end it.
             Self::Rebalancing => [JoinGroupRequest::KEY, SyncGroupRequest::KEY].contains(&succeeded.0),
             Self::NameTaken { .. } => succeeded.0 == ConsumerGroupHeartbeatRequest::KEY,
