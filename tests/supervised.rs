@@ -210,6 +210,25 @@ fn a_scheduler_that_starts_it_again_is_told_nothing_at_its_level() {
 }
 
 #[test]
+fn on_kafka_a_folder_that_was_removed_is_held_again() {
+    let place = Place::with_config(&QUICK.replace("telemetry_interval", "status_report_interval = 1\ntelemetry_interval"));
+    let args = ["run", "--broker", "127.0.0.1:1", "--data", "kafka"];
+    let first = place.start(&args);
+    fs::remove_dir_all(place.path("kafka")).unwrap();
+    wait_for("the folder", || place.path("kafka/.lock").exists());
+    assert_eq!(place.run(&args).status.code(), Some(75));
+    // Where another one is the first in it, the older says so, until that one is gone.
+    first.signal("STOP");
+    fs::remove_dir_all(place.path("kafka")).unwrap();
+    let second = place.start(&args);
+    first.signal("CONT");
+    wait_to_say(&first, "another instance is running on this folder");
+    second.stop();
+    wait_to_say(&first, "kafka: held again");
+    first.stop();
+}
+
+#[test]
 fn the_manual_has_every_flag_key_variable_file_signal_and_exit_code() {
     let place = Place::new();
     let text = |args: &[&str]| String::from_utf8(place.run_ok(args).stdout).unwrap();

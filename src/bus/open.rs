@@ -9,7 +9,6 @@ use super::spool::{Lock, Spool, SpoolError};
 use crate::clock;
 use crate::config::{Config, KafkaClient};
 use crate::error::{Exit, Failure};
-use std::fs;
 
 /// Opens the bus of the configuration: Kafka where it names a broker, else the spool. One that consumes is to be opened after
 /// [`claim`].
@@ -52,12 +51,7 @@ pub fn claim(config: &Config) -> Result<Option<Lock>, Failure> {
     if config.kafka.bootstrap_servers.is_empty() {
         return Ok(None);
     }
-    let dir = &config.spool.dir;
-    fs::create_dir_all(dir)
-        .map_err(SpoolError::at(dir))
-        .and_then(|()| Lock::take(dir))
-        .map(Some)
-        .map_err(|error| spool_failure(&error))
+    Lock::take(&config.spool.dir).map(Some).map_err(|error| spool_failure(&error))
 }
 
 /// Where records go, for people: the brokers, or `spool:DIR`.

@@ -90,7 +90,6 @@ impl Spool {
     /// [`SpoolError::InUse`], or [`SpoolError::Io`] where the folder or a file in it cannot be made, read or written.
     pub fn open(config: &crate::config::Spool, topics: &Topics, memory_bytes_max: usize) -> Result<Self, SpoolError> {
         let dir = &config.dir;
-        fs::create_dir_all(dir).map_err(SpoolError::at(dir))?;
         let lock = Lock::take(dir)?;
         let position_path = dir.join(POSITION_FILE);
         let position_saved = load_position(&position_path)?;

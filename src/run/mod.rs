@@ -304,7 +304,9 @@ impl Live {
             self.status_due = now + self.status_interval;
             info!("{}", StatusLine { at: self.production.at(), counts: factory, orders, bus: &bus });
             // Not at each tick: with a broker, nothing else of one waits for the disk.
-            let _next_time = self.claim.as_mut().map(Lock::hold);
+            if let Some(claim) = &mut self.claim {
+                claim.keep();
+            }
         }
     }
 

@@ -171,12 +171,37 @@ fn events_that_fill_the_folder_wait_and_go_on_when_a_person_makes_room() {
 }
 
 #[test]
+fn files_that_were_written_under_higher_bounds_make_room_under_lower_ones() {
+    let mut folder = Folder::new(1 << 20, 1 << 19);
+    for n in 0..900 {
+        publish(folder.spool(), TopicId((n % 3) as u16), n, 300).unwrap();
+    }
+    folder.write();
+    let before: usize = folder.outputs()["events.jsonl"].len();
+    (folder.config.max_bytes, folder.config.roll_bytes) = (before as u64 + 20_000, 4_000);
+    folder.restart();
+    for n in 900..1000 {
+        publish(folder.spool(), TopicId(0), n, 300).unwrap();
+        folder.write();
+    }
+    let status = folder.spool().status();
+    assert_eq!((status.connected, status.outbox_records, status.acknowledged), (true, 0, 100));
+    let outputs = folder.outputs();
+    assert!(outputs.values().map(String::len).sum::<usize>() as u64 <= folder.config.max_bytes);
+    let events: String =
+        outputs.iter().filter(|(name, _)| name.starts_with("events.")).map(|(_, content)| &**content).collect();
+    assert_eq!(events.len(), before);
+    let kept: usize =
+        outputs.iter().filter(|(name, _)| name.starts_with("telemetry.")).map(|(_, content)| content.lines().count()).sum();
+    assert_eq!(status.dropped + kept as u64, 700);
+}
+
+#[test]
 fn a_folder_that_was_removed_is_held_again_unless_another_instance_was_first() {
     let mut folder = Folder::roomy();
     let dir = folder.config.dir.clone();
     let (config, topics) = (folder.config.clone(), folder.topics.clone());
     fs::remove_dir_all(&dir).unwrap();
-    fs::create_dir(&dir).unwrap();
     publish(folder.spool(), TopicId(0), 0, 10).unwrap();
     folder.write();
     let second = Spool::open(&config, &topics, MEMORY_BYTES);

@@ -67,16 +67,20 @@ impl Files {
 
     /// Writes all lines, one write a file, and rolls the files that are full. After an error it goes on where it stopped.
     pub(super) fn flush(&mut self) -> Result<(), SpoolError> {
+        // Only a rolled file makes room; one may be full from the beginning, by a lower `roll_bytes` than it was written with.
+        self.roll_full()?;
         let unwritten = self.topics.iter().map(TopicFile::unwritten).sum();
         self.make_room(unwritten)?;
-        for topic in &mut self.topics {
-            topic.write()?;
-            if topic.len >= self.roll_bytes {
-                topic.roll(&self.dir, self.next_roll)?;
-                self.next_roll += 1;
-                self.rolled_bytes += std::mem::take(&mut topic.len);
-                topic.reopen()?;
-            }
+        self.topics.iter_mut().try_for_each(TopicFile::write)?;
+        self.roll_full()
+    }
+
+    fn roll_full(&mut self) -> Result<(), SpoolError> {
+        for topic in self.topics.iter_mut().filter(|topic| topic.len >= self.roll_bytes) {
+            topic.roll(&self.dir, self.next_roll)?;
+            self.next_roll += 1;
+            self.rolled_bytes += std::mem::take(&mut topic.len);
+            topic.reopen()?;
         }
         Ok(())
     }
