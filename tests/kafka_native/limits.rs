@@ -26,6 +26,7 @@ fn a_quota_is_waited_for_and_no_connection_is_lost_by_it() {
             told |= cluster.trouble().is_some_and(|trouble| trouble.contains("keeps a quota"));
             let problems: Vec<String> = cluster.problems().map(|(_, failure)| failure.to_string()).collect();
             assert!(problems.is_empty(), "{problems:?}");
+            assert_eq!((instances[0].consumer.trouble(), instances[0].consumer.fetch_counts().total()), (None, 0));
             instances[0].seen.len() >= 500
         });
         assert!(told, "the broker held nothing back");

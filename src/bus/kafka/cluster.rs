@@ -35,7 +35,7 @@ pub enum Owner {
 const OWNERS: usize = 4;
 
 /// No broker is believed that wants to be left alone for longer.
-const THROTTLE_MAX: Duration = Duration::from_secs(60);
+const THROTTLE_MAX: Duration = Duration::from_secs(3600);
 
 /// The end of a request.
 #[derive(Debug)]

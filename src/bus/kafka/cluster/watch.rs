@@ -146,7 +146,7 @@ impl Cluster {
             }
             Concern::Throttled { target, seconds } => {
                 let endpoint = links.get(target).map(|link| link.endpoint().to_string()).unwrap_or_default();
-                format!("broker {endpoint} keeps a quota: it takes nothing more for {seconds} s")
+                format!("broker {endpoint} keeps a quota: it serves us again in {seconds} s")
             }
         });
     }

@@ -68,7 +68,8 @@ impl Fetcher {
             unanswered.retain(|other| *other != index);
             self.take_partition(index, from, data, now, cluster);
         }
-        if !unanswered.is_empty() {
+        // Beyond a quota nothing is answered at all.
+        if !unanswered.is_empty() && answer.throttle_time_ms == 0 {
             self.rest(&unanswered, Some(&useless(LEFT_OUT)), now, cluster);
         }
         Ok(())
