@@ -21,6 +21,25 @@ fn a_leader_is_killed_and_comes_back() {
 }
 
 #[test]
+fn the_coordinator_of_the_group_is_killed_and_another_takes_commits_while_it_is_away() {
+    survives("coordinator", |world, _| {
+        let coordinator = world.group(&["--state"])[0]["(ID)"].trim_matches(['(', ')']).parse().unwrap();
+        world.cluster.act("kill", Some(coordinator));
+        let committed = || {
+            let rows = world.group(&["--offsets"]);
+            rows.iter().map(|row| row["CURRENT-OFFSET"].parse::<u64>().unwrap_or(0)).sum::<u64>()
+        };
+        let mut before = 0;
+        wait_for("another coordinator", || {
+            before = committed();
+            before > 0
+        });
+        wait_for("commits", || committed() >= before + 10);
+        world.cluster.act("restart", Some(coordinator));
+    });
+}
+
+#[test]
 fn the_brokers_are_restarted_one_after_the_other() {
     survives("rolling", |world, _| {
         for broker in 1..=3 {
