@@ -359,7 +359,7 @@ pub fn server(text: &str) -> Result<String, String> {
     };
     match parts {
         Some((host, 1..)) if is_host(host) => Ok(text.to_owned()),
-        _ => Err("expected HOST:PORT".to_owned()),
+        _ => Err(format!("expected {}", rules::SERVER)),
     }
 }
 

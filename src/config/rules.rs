@@ -190,9 +190,13 @@ pub(super) fn level() -> Rule<LevelFilter> {
     ])
 }
 
+/// What [`super::server`] asks for.
+pub(super) const SERVER: &str = "HOST:PORT with a port from 1 to 65535";
+
 /// `bootstrap_servers`: none, or several by comma.
 pub(super) fn servers() -> Rule<Vec<String>> {
-    Rule::new("HOST:PORT, several by comma, or \"\" for the spool", Vec::new(), |value| match value.as_str()?.trim() {
+    let expected = format!("{SERVER}, several by comma, or \"\" for the spool");
+    Rule::new(&expected, Vec::new(), |value| match value.as_str()?.trim() {
         "" => Some(Vec::new()),
         list => list.split(',').map(|server| super::server(server.trim()).ok()).collect(),
     })

@@ -24,7 +24,7 @@ fn a_bad_variable_is_a_problem() {
     let problems = load_with("log.level = 1", &variables, &Overrides::default()).unwrap_err();
     let expected = [
         "config.toml:1: log.level = 1: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-        "environment: KAFKA_BOOTSTRAP_SERVERS = host: expected HOST:PORT, several by comma, or \"\" for the spool",
+        "environment: KAFKA_BOOTSTRAP_SERVERS = host: expected HOST:PORT with a port from 1 to 65535, several by comma, or \"\" for the spool",
         "environment: ENABLE_API = yes: expected true or false",
         "environment: HEALTH_CHECK_PORT = http: expected a whole number from 0 to 65535",
     ];
@@ -117,7 +117,7 @@ fn single_values() {
         ("[health_check]\nbind = \"localhost\"", "\"localhost\": expected an IP address such as \"127.0.0.1\""),
         (
             "[kafka]\nbootstrap_servers = \"a:1,b:0\"",
-            "\"a:1,b:0\": expected HOST:PORT, several by comma, or \"\" for the spool",
+            "\"a:1,b:0\": expected HOST:PORT with a port from 1 to 65535, several by comma, or \"\" for the spool",
         ),
         (
             "[kafka]\ncompression_type = \"rar\"",

@@ -242,7 +242,7 @@ fn ticks_and_servers_of_flags() {
         assert_eq!(config::server(text).as_deref(), Ok(text));
     }
     for text in ["", "localhost", ":9092", "a:0", "a:65536", "a b:1", "::1:9092", "[x]:1", "http://a:1"] {
-        assert_eq!(config::server(text), Err("expected HOST:PORT".to_owned()), "{text}");
+        assert_eq!(config::server(text), Err("expected HOST:PORT with a port from 1 to 65535".to_owned()), "{text}");
     }
 }
 
