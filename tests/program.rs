@@ -240,6 +240,9 @@ fn what_cannot_start_says_why_in_one_line_and_by_its_exit_code() {
         (place.command(&["run", "--config", "bad.toml"]), 78, "bad.toml:2: simulation.machine_block_probability = 7"),
         (place.command(&["run", "--config", "absent.toml"]), 78, "absent.toml"),
         (place.command(&["run", "--data", "third", "--orders", "absent.jsonl"]), 74, "absent.jsonl"),
+        (place.command(&["run", "--data", "bad.toml"]), 74, "bad.toml: expected a folder; see --data and [spool] dir"),
+        (place.command(&["run", "--data", "bad.toml", "--broker", "a:1"]), 74, "bad.toml: expected a folder"),
+        (place.command(&["send", "--data", "bad.toml"]), 74, "bad.toml: expected a folder"),
         (place.command(&["check", "--config", "bad.toml"]), 78, "bad.toml:3: simulation.telemetry_intervall"),
     ];
     for (mut command, code, expected) in cases {

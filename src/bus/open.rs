@@ -9,6 +9,7 @@ use super::spool::{Lock, Spool, SpoolError};
 use crate::clock;
 use crate::config::{Config, KafkaClient};
 use crate::error::{Exit, Failure};
+use std::io;
 
 /// Opens the bus of the configuration: Kafka where it names a broker, else the spool. One that consumes is to be opened after
 /// [`claim`].
@@ -66,5 +67,12 @@ pub fn address(config: &Config) -> String {
 /// What a failing spool means for the program's end.
 pub(crate) fn spool_failure(error: &SpoolError) -> Failure {
     let exit = if matches!(error, SpoolError::InUse { .. }) { Exit::TempFail } else { Exit::Io };
-    Failure::new(exit, error.to_string())
+    let message = match error {
+        // Of a folder that was to be made, "file exists" does not say what would have been right.
+        SpoolError::Io { path, source } if source.kind() == io::ErrorKind::AlreadyExists => {
+            format!("{}: expected a folder; see --data and [spool] dir", path.display())
+        }
+        error => error.to_string(),
+    };
+    Failure::new(exit, message)
 }
