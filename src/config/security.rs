@@ -36,7 +36,7 @@ const MECHANISMS: [(&str, Mechanism); 3] = [
     (Mechanism::ScramSha512.as_str(), Mechanism::ScramSha512),
 ];
 
-const TLS_KEYS: [&str; 3] = ["ssl_ca_location", "ssl_certificate_location", "ssl_key_location"];
+const TLS_KEYS: [&str; 3] = [tls::CA_LOCATION, tls::CERTIFICATE_LOCATION, tls::KEY_LOCATION];
 const SASL_KEYS: [&str; 3] = ["sasl_mechanism", "sasl_username", "sasl_password_file"];
 
 /// The section. The files that it names are read, so that what is wrong with them is known at the start.
@@ -69,8 +69,10 @@ fn tls(section: &mut Section<'_, '_>) -> Tls {
     let client = certificate_file.zip(key_file);
     let client = client.map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
     let tls = Tls { ca_file, client };
-    if let Err(problem) = tls::configuration(&tls) {
-        section.problem(&problem);
+    if let Err(error) = tls::configuration(&tls)
+        && let Some(item) = section.find(error.key)
+    {
+        item.unexpected(&error.expected, section.problems);
     }
     tls
 }

@@ -137,13 +137,42 @@ fn tls_files_are_looked_into_at_the_start() {
     assert_file_problems(
         dir.path(),
         &format!("{tls}ssl_ca_location = '{{dir}}/none.pem'"),
-        &["config.toml:1: kafka.security: {dir}/none.pem: I/O error: No such file or directory (os error 2)"],
+        &["config.toml:3: kafka.security.ssl_ca_location = '{dir}/none.pem': \
+           expected a PEM file with certificates: I/O error: No such file or directory (os error 2)"],
     );
     assert_file_problems(
         dir.path(),
         &format!("{tls}ssl_ca_location = '{{dir}}/empty.pem'"),
-        &["config.toml:1: kafka.security: {dir}/empty.pem: no certificate in it"],
+        &["config.toml:3: kafka.security.ssl_ca_location = '{dir}/empty.pem': \
+           expected a PEM file with certificates: there is none in it"],
     );
+    let pem = |label: &str| format!("-----BEGIN {label}-----\nTU9LQQ==\n-----END {label}-----\n");
+    std::fs::write(dir.path().join("me.pem"), pem("CERTIFICATE")).unwrap();
+    std::fs::write(dir.path().join("me.key"), pem("PRIVATE KEY")).unwrap();
+    for (certificate, key, expected) in [
+        (
+            "me.key",
+            "me.key",
+            "3: kafka.security.ssl_certificate_location = '{dir}/me.key': expected a PEM file with certificates: there is none in it",
+        ),
+        (
+            "me.pem",
+            "me.pem",
+            "4: kafka.security.ssl_key_location = '{dir}/me.pem': expected a PEM file with a private key that is not encrypted: no items found",
+        ),
+        (
+            "me.pem",
+            "me.key",
+            "4: kafka.security.ssl_key_location = '{dir}/me.key': expected the private key of ssl_certificate_location: \
+             unexpected error: failed to parse private key as RSA, ECDSA, or EdDSA",
+        ),
+    ] {
+        assert_file_problems(
+            dir.path(),
+            &format!("{tls}ssl_certificate_location = '{{dir}}/{certificate}'\nssl_key_location = '{{dir}}/{key}'"),
+            &[&format!("config.toml:{expected}")],
+        );
+    }
     assert_problems(
         &format!("{tls}ssl_certificate_location = 'me.pem'"),
         &["config.toml:1: kafka.security: ssl_key_location is missing: expected it beside ssl_certificate_location"],

@@ -58,13 +58,14 @@ impl Driver {
     /// A TLS file that is of no use, or an operating system that has no more sockets.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let poll = Poll::new().map_err(|error| error.to_string())?;
+        let tls = settings.security.tls.as_ref().map(tls::configuration);
         let waker = Waker::new(poll.registry(), WAKER).map_err(|error| error.to_string())?;
         Ok(Self {
             poll,
             events: Events::with_capacity(64),
             waker: Arc::new(waker),
             resolver: Resolver::default(),
-            tls: settings.security.tls.as_ref().map(tls::configuration).transpose()?,
+            tls: tls.transpose().map_err(|error| error.to_string())?,
             sockets: Vec::new(),
             chunk: vec![0; CHUNK].into(),
             attempts: 0,

@@ -11,32 +11,59 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The key of `[kafka.security]` that names the certificates to trust.
+pub const CA_LOCATION: &str = "ssl_ca_location";
+/// The one that names this client's certificate chain.
+pub const CERTIFICATE_LOCATION: &str = "ssl_certificate_location";
+/// The one that names the chain's private key.
+pub const KEY_LOCATION: &str = "ssl_key_location";
+
+/// What a file of certificates is.
+const CERTIFICATES: &str = "a PEM file with certificates";
+/// What the file of a private key is.
+const PRIVATE_KEY: &str = "a PEM file with a private key that is not encrypted";
+
+/// A file that is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: expected {expected}")]
+pub struct FileError {
+    /// The key that names it.
+    pub key: &'static str,
+    /// What the file should be, and why it is not.
+    pub expected: String,
+}
+
+impl FileError {
+    fn new(key: &'static str, expected: &str, error: &dyn std::fmt::Display) -> Self {
+        Self { key, expected: format!("{expected}: {error}") }
+    }
+}
+
 /// Reads the files that `tls` names. To be called at the start: it reads from disk.
 ///
 /// # Errors
-/// A file that cannot be read, or holds nothing of use: which, and why.
-pub fn configuration(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots(tls.ca_file.as_deref())?);
+/// The first file that cannot be read, or holds nothing of use.
+pub fn configuration(tls: &Tls) -> Result<Arc<ClientConfig>, FileError> {
+    let builder = ClientConfig::builder().with_root_certificates(roots(tls.ca_file.as_deref())?);
     let config = match &tls.client {
         None => builder.with_no_client_auth(),
         Some(client) => {
-            let chain = certificates(&client.certificate_file)?;
-            let key = PrivateKeyDer::from_pem_file(&client.key_file).map_err(|error| in_file(&client.key_file, &error))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| in_file(&client.certificate_file, &error))?
+            let chain = certificates(CERTIFICATE_LOCATION, &client.certificate_file)?;
+            let key = PrivateKeyDer::from_pem_file(&client.key_file)
+                .map_err(|error| FileError::new(KEY_LOCATION, PRIVATE_KEY, &error))?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| FileError::new(KEY_LOCATION, "the private key of ssl_certificate_location", &error))?
         }
     };
     Ok(Arc::new(config))
 }
 
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, FileError> {
     let mut roots = RootCertStore::empty();
     if let Some(file) = ca_file {
-        for certificate in certificates(file)? {
-            roots.add(certificate).map_err(|error| in_file(file, &error))?;
+        for certificate in certificates(CA_LOCATION, file)? {
+            roots.add(certificate).map_err(|error| FileError::new(CA_LOCATION, CERTIFICATES, &error))?;
         }
         return Ok(roots);
     }
@@ -47,17 +74,13 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all = CertificateDer::pem_file_iter(file).map_err(|error| in_file(file, &error))?;
-    let all = all.collect::<Result<Vec<_>, _>>().map_err(|error| in_file(file, &error))?;
+fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let all = all.map_err(|error| FileError::new(key, CERTIFICATES, &error))?;
     if all.is_empty() {
-        return Err(in_file(file, &"no certificate in it"));
+        return Err(FileError::new(key, CERTIFICATES, &"there is none in it"));
     }
     Ok(all)
-}
-
-fn in_file(file: &Path, error: &dyn std::fmt::Display) -> String {
-    format!("{}: {error}", file.display())
 }
 
 /// What failed, in words that say where to look.
