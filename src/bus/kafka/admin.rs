@@ -148,9 +148,12 @@ impl<'c> Admin<'c> {
     }
 
     fn trouble(&self) -> String {
-        let problems = self.client.cluster.problems().map(|(endpoint, failure)| format!("{endpoint}: {failure}"));
-        let problems: Vec<String> = problems.collect();
-        if problems.is_empty() { "no broker answered in time".to_owned() } else { problems.join("; ") }
+        let cluster = &self.client.cluster;
+        let problems = cluster.problems().map(|(endpoint, failure)| format!("{endpoint}: {failure}"));
+        // One that is there may wait for a majority of the others.
+        let silence = cluster.is_connected().then(|| "the broker that is there has not answered in time".to_owned());
+        let told: Vec<String> = silence.into_iter().chain(problems).collect();
+        if told.is_empty() { "no broker answered in time".to_owned() } else { told.join("; ") }
     }
 }
 
