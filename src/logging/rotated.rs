@@ -37,9 +37,7 @@ impl RotatedFile {
     /// Continues the file at `path`; beside it, `kept` full ones are kept. Where it cannot be opened, it is tried again with each
     /// line. `lost` is how many lines were lost before.
     pub(super) fn open(path: &Path, len_max: u64, kept: usize, lost: Arc<AtomicU64>) -> (Self, io::Result<()>) {
-        // Where it is a link, what it leads to is moved out of the way, and not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let mut file = Self { path, kept, len_max, file: None, line: Vec::new(), lost };
+        let mut file = Self { path: path.to_owned(), kept, len_max, file: None, line: Vec::new(), lost };
         let opened = file.opened().map(|_| ());
         (file, opened)
     }
@@ -50,6 +48,9 @@ impl RotatedFile {
                 // Opening it would wait for a reader.
                 return Err(io::Error::other("it is a pipe"));
             }
+            // Where it is a link, what it leads to is moved out of the way, and not the link: it is made first, to be found.
+            File::options().append(true).create(true).open(&self.path)?;
+            self.path = fs::canonicalize(&self.path)?;
             // The appender is not left to decide, because it prints when it fails to rotate, and printing to a closed terminal
             // panics.
             let never = RollingConditionBasic::new();
