@@ -339,6 +339,18 @@ fn a_log_whose_name_is_a_link_is_made_and_rotated_where_the_link_leads() {
 }
 
 #[test]
+fn rotated_logs_beyond_those_that_are_kept_are_removed_at_the_start_and_nothing_else_is() {
+    let place = Place::with_config("[log]\nfile = \"logs/moka.log\"\nfiles_kept = 2\n");
+    fs::create_dir(place.path("logs")).unwrap();
+    let ours = ["moka.log.1", "moka.log.2", "moka.log.3", "moka.log.5", "moka.log.1000"];
+    let others = ["moka.log.20261127", "moka.log.4.gz", "moka.log.old", "moka.log-4", "other.log.4", "moka.4"];
+    ours.iter().chain(&others).for_each(|name| place.write(&format!("logs/{name}"), ""));
+    place.run_ok(&["run", "--demo", "--speed", "max", "--duration", "1m"]);
+    let kept = ["moka.log", "moka.log.1", "moka.log.2"];
+    assert_eq!(names(&place.path("logs")), kept.iter().chain(&others).map(|&name| name.to_owned()).collect());
+}
+
+#[test]
 fn a_fifth_stage_and_a_fourth_site_are_rows_of_the_file_alone() {
     let shipped = include_str!("../config.toml");
     let mut toml =

@@ -392,6 +392,9 @@ pub struct Spool {
     pub roll_bytes: u64,
 }
 
+/// Upper bound of `files_kept`.
+pub(crate) const FILES_KEPT_MAX: usize = 1_000;
+
 /// `[log]`
 #[derive(Clone, Debug)]
 pub struct Log {

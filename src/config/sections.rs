@@ -4,7 +4,7 @@ use super::environment::Environment;
 use super::problem::Problems;
 use super::reader::{Item, Section};
 use super::rules::{self, integer, number, seconds};
-use super::{Api, Config, HealthCheck, Kafka, KafkaClient, Log, Simulation, Spool, plan, security, stages};
+use super::{Api, Config, FILES_KEPT_MAX, HealthCheck, Kafka, KafkaClient, Log, Simulation, Spool, plan, security, stages};
 use crate::factory::Factory;
 use crate::factory::plan::{Capacity, Plan};
 use crate::wire::Topics;
@@ -194,6 +194,6 @@ fn log(section: &mut Section<'_, '_>) -> Log {
         terminal_level: section.read("terminal_level", &rules::level()),
         file: Some(file).filter(|file| !file.is_empty()).map(PathBuf::from),
         file_max_bytes: section.read("file_max_bytes", &integer(1 << 12..=1 << 30)),
-        files_kept: section.read("files_kept", &integer(1..=1000)),
+        files_kept: section.read("files_kept", &integer(1..=FILES_KEPT_MAX)),
     }
 }

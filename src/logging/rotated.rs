@@ -3,6 +3,7 @@
 //! `rolling-file` rotates: `simulator.log.1` is the newest of the old files. `file-rotate` 0.8 was looked at first; it asserts that
 //! the old files are those it remembers, so that whoever tidies one up ends the program at the next rotation.
 
+use crate::config::FILES_KEPT_MAX;
 use rolling_file::{BasicRollingFileAppender, RollingConditionBasic};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -39,7 +40,24 @@ impl RotatedFile {
     pub(super) fn open(path: &Path, len_max: u64, kept: usize, lost: Arc<AtomicU64>) -> (Self, io::Result<()>) {
         let mut file = Self { path: path.to_owned(), kept, len_max, file: None, line: Vec::new(), lost };
         let opened = file.opened().map(|_| ());
+        if opened.is_ok() {
+            file.remove_surplus();
+        }
         (file, opened)
+    }
+
+    /// Removes the full ones that a larger `kept` of an earlier run has left: the appender knows of none beyond its own.
+    fn remove_surplus(&self) {
+        let surplus = self.kept + 1..=FILES_KEPT_MAX;
+        let number = |path: &Path| path.extension()?.to_str()?.parse().ok();
+        let is_surplus = |path: &PathBuf| {
+            path.file_stem() == self.path.file_name() && number(path).is_some_and(|number| surplus.contains(&number))
+        };
+        let entries = self.path.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()).filter(is_surplus) {
+            // One that cannot be removed is tried again at the next start.
+            let _left = fs::remove_file(path);
+        }
     }
 
     fn opened(&mut self) -> io::Result<&mut Opened> {
