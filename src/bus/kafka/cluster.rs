@@ -142,8 +142,9 @@ impl Cluster {
         let link = match self.links.entry(target) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                let named = self.metadata.broker(target.broker).or_else(|| self.coordinator.endpoint(target.broker));
-                entry.insert(Link::new(named?.clone()))
+                // A coordinator may be newer than the metadata, which comes first all the same: a group is of topics.
+                let newer = self.coordinator.endpoint(target.broker).filter(|_| self.refresh.succeeded);
+                entry.insert(Link::new(self.metadata.broker(target.broker).or(newer)?.clone()))
             }
         };
         link.want();

@@ -112,10 +112,15 @@ impl Cluster {
     /// one of those has answered, they are of no more use.
     pub(super) fn leave_bootstrap(&mut self, now: Instant) {
         let has_answered = |link: &Link| link.connection().is_some_and(Connection::has_answered);
-        if self.links.iter().any(|(target, link)| !target.is_bootstrap() && has_answered(link)) {
+        if self.links.iter().any(|(target, link)| self.is_named(*target) && has_answered(link)) {
             let idle = self.links.iter().filter(|link| is_idle_bootstrap(*link)).map(|(target, _)| *target).collect();
             self.drop_links(idle, now);
         }
+    }
+
+    /// Whether metadata names the broker.
+    fn is_named(&self, target: Target) -> bool {
+        self.metadata.broker(target.broker).is_some()
     }
 
     fn drop_links(&mut self, targets: Vec<Target>, now: Instant) {
@@ -131,7 +136,7 @@ impl Cluster {
             self.metadata.broker_ids().filter_map(|id| Some((id, self.metadata.broker(id)?))).collect();
         // Addresses of the cluster's answer first; when all of them fail, the cluster has moved (KIP-899). One that is connected has
         // only too much in flight.
-        let is_lost = !self.links.iter().any(|(target, link)| !target.is_bootstrap() && link.is_established());
+        let is_lost = !self.links.iter().any(|(target, link)| self.is_named(*target) && link.is_established());
         let given = if is_lost { self.settings.bootstrap.as_slice() } else { &[] };
         let bootstrap = given.iter().enumerate().map(|(index, endpoint)| (-1 - index as i32, endpoint));
         let candidates: Vec<(Target, Endpoint)> = known
