@@ -262,6 +262,22 @@ fn what_cannot_start_says_why_in_one_line_and_by_its_exit_code() {
 }
 
 #[test]
+fn what_finds_no_thread_says_so_wherever_it_logs() {
+    let place = Place::with_config(QUICK);
+    for target in ["terminal", "file", "auto", "journal"] {
+        let mut command = place.command(&["run", "--log-target", target]);
+        // Threads whose stacks no address space holds.
+        let output = command.env("RUST_MIN_STACK", (1_u64 << 60).to_string()).output().unwrap();
+        assert_eq!(output.status.code(), Some(69), "{target}");
+        let log = fs::read_to_string(place.path("simulator.log")).unwrap_or_default();
+        let said = String::from_utf8(output.stderr).unwrap() + &log;
+        let expected = if target == "auto" { 2 } else { 1 };
+        assert_eq!(said.matches("cannot start the thread of /health: ").count(), expected, "{target}: {said}");
+        let _none = fs::remove_file(place.path("simulator.log"));
+    }
+}
+
+#[test]
 fn a_position_that_does_not_fit_is_told_before_orders_are_made_again() {
     let place = Place::new();
     place.run_ok(&["run", "--speed", "max", "--duration", "1m"]);

@@ -30,15 +30,21 @@ use std::time::Instant;
 
 /// The HTTP server could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot serve /health on {address}: {source}; {}", advice(.source))]
-pub struct BindError {
-    /// What `[health_check]` asks for.
-    pub address: SocketAddr,
-    /// What the operating system says.
-    pub source: io::Error,
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot serve /health on {address}: {source}; {}", advice(.source))]
+    Bind {
+        /// What `[health_check]` asks for.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// There is no thread to be had.
+    #[error("cannot start the thread of /health: {0}")]
+    Thread(#[source] io::Error),
 }
 
-/// What the reader of a [`BindError`] can do about it.
+/// What the reader of a [`StartError::Bind`] can do about it.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -71,16 +77,15 @@ pub struct Handle {
 /// Starts the server; `first` is what it shows until something is published.
 ///
 /// # Errors
-/// [`BindError`]: the address cannot be listened on.
-pub fn start(config: &HealthCheck, now: Instant, first: Snapshot) -> Result<Handle, BindError> {
+/// [`StartError`]: the address cannot be listened on, or there is no thread to be had.
+pub fn start(config: &HealthCheck, now: Instant, first: Snapshot) -> Result<Handle, StartError> {
     let address = SocketAddr::new(config.bind, config.port);
-    let fail = |source| BindError { address, source };
     let (latest, unread) = bounded(1);
     let first = Published { at: now, snapshot: first };
     let requests_per_second = Arc::new(AtomicU32::new(config.requests_per_second));
-    let (server, waker, addr) =
-        Server::bind(address, Arc::clone(&requests_per_second), first, unread.clone()).map_err(fail)?;
-    let thread = thread::Builder::new().name("health".to_owned()).spawn(move || server.run()).map_err(fail)?;
+    let (server, waker, addr) = Server::bind(address, Arc::clone(&requests_per_second), first, unread.clone())
+        .map_err(|source| StartError::Bind { address, source })?;
+    let thread = thread::Builder::new().name("health".to_owned()).spawn(move || server.run()).map_err(StartError::Thread)?;
     Ok(Handle { addr, requests_per_second, latest, unread, waker, thread: Some(thread) })
 }
 

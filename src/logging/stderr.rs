@@ -12,7 +12,8 @@ const LINES_MAX: usize = 1_024;
 /// How long the last lines may take to be written at the end.
 const FLUSH_MAX: Duration = Duration::from_millis(200);
 
-static QUEUE: LazyLock<Sender<Message>> = LazyLock::new(start);
+/// None without a thread: lines are written at once then, as the factory will hardly start and they say why.
+static QUEUE: LazyLock<Option<Sender<Message>>> = LazyLock::new(start);
 
 enum Message {
     Line(Vec<u8>),
@@ -20,20 +21,23 @@ enum Message {
     Flush(#[expect(dead_code, reason = "it is dropped, not read")] Sender<()>),
 }
 
-fn start() -> Sender<Message> {
+fn start() -> Option<Sender<Message>> {
     let (queue, messages) = bounded(LINES_MAX);
-    // Without a thread the queue has no reader, and lines are dropped like those of a closed terminal.
-    let _no_thread = thread::Builder::new().name("stderr".to_owned()).spawn(move || write(&messages));
-    queue
+    let thread = thread::Builder::new().name("stderr".to_owned()).spawn(move || write_all(&messages));
+    thread.ok().map(|_| queue)
 }
 
-fn write(messages: &Receiver<Message>) {
+fn write_all(messages: &Receiver<Message>) {
     for message in messages {
         if let Message::Line(line) = message {
-            // Nobody is left to tell when it is closed.
-            let _closed = io::stderr().write_all(&line);
+            write(&line);
         }
     }
+}
+
+fn write(line: &[u8]) {
+    // Nobody is left to tell when it is closed.
+    let _closed = io::stderr().write_all(line);
 }
 
 /// Collects whole lines and hands them to the thread.
@@ -46,10 +50,11 @@ pub(super) struct Stderr {
 impl Stderr {
     fn hand_over(&mut self) {
         let mut line = std::mem::take(&mut self.line);
+        let Some(queue) = &*QUEUE else { return write(&line) };
         if self.dropped > 0 {
             line.extend_from_slice(format!("({} lines before this one were dropped)\n", self.dropped).as_bytes());
         }
-        match QUEUE.try_send(Message::Line(line)) {
+        match queue.try_send(Message::Line(line)) {
             Ok(()) => self.dropped = 0,
             Err(_) => self.dropped += 1,
         }
@@ -68,7 +73,7 @@ impl Write for Stderr {
     /// Waits a moment for what was written before.
     fn flush(&mut self) -> io::Result<()> {
         let (done, written) = bounded(0);
-        if QUEUE.send_timeout(Message::Flush(done), FLUSH_MAX).is_ok() {
+        if QUEUE.as_ref().is_some_and(|queue| queue.send_timeout(Message::Flush(done), FLUSH_MAX).is_ok()) {
             let _ended = written.recv_timeout(FLUSH_MAX);
         }
         Ok(())
