@@ -219,6 +219,20 @@ fn a_group_that_may_not_be_looked_up_is_told_once_until_it_may() {
     assert!(lines.len() == 2 && lines[0].contains("GroupAuthorizationFailed") && lines[1].contains("goes on"), "{lines:#?}");
 }
 
+/// The group would wait for the one that it was, as for one that is silent.
+#[test]
+fn a_member_of_an_old_generation_joins_again_as_itself() {
+    let (broker, values) = with_orders(4);
+    let mut reading = Reading::new(broker.classic(), 1);
+    reading.until("read", |reading| reading.seen.len() == values.len());
+    let (member_id, generation) = reading.consumer.group().identity().unwrap();
+    reading.sim.broker.extend_script(&[(Heartbeat, Act::Fail(22))]);
+    reading.until("refused", |reading| reading.sim.broker.is_played());
+    reading.until("a member", |reading| reading.consumer.group().identity().is_some_and(|(_, now)| now != generation));
+    assert_eq!(reading.consumer.group().identity().unwrap().0, member_id);
+    reading.read_and_close(&values);
+}
+
 /// As a cluster does whose broker was killed, until it notices.
 #[test]
 fn a_coordinator_that_is_named_and_is_not_there_is_looked_for_again() {

@@ -129,7 +129,9 @@ impl Group {
         let api = Api(R::KEY);
         let reaction = Reaction::to(api, error);
         match reaction {
-            Reaction::Rejoin => log::info!("consumer group {}: a rebalance", self.settings.group_id),
+            Reaction::Rejoin if matches!(self.member, Member::Classic(_)) => {
+                log::info!("consumer group {}: a rebalance", self.settings.group_id);
+            }
             // After a restart it is no news.
             Reaction::Release if self.settings.instance_id.is_some() => self.pause(now),
             Reaction::Stop => {}

@@ -33,7 +33,9 @@ const REACTIONS: &[(ResponseError, Reaction)] = &[
     (CoordinatorNotAvailable, Reaction::FindCoordinator),
     (NotCoordinator, Reaction::FindCoordinator),
     (RebalanceInProgress, Reaction::Rejoin),
-    (IllegalGeneration, Reaction::JoinAfresh),
+    // A coordinator that died before it wrote the latest one down is followed by one that knows us in the one before: as a new
+    // member we would have the group wait for the old one, and give away what is read and not committed.
+    (IllegalGeneration, Reaction::Rejoin),
     (UnknownMemberId, Reaction::JoinAfresh),
     (FencedMemberEpoch, Reaction::JoinAfresh),
     (GroupIdNotFound, Reaction::JoinAfresh),
