@@ -9,10 +9,9 @@ mod wire_check;
 
 use program::{Place, QUICK, Running, topic_files, wait_for};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
 use std::process::Stdio;
 use wire_check::Read;
 
@@ -49,11 +48,6 @@ fn files(place: &Place, dir: &str) -> BTreeMap<String, Vec<u8>> {
         name.ends_with(".jsonl") && !name.starts_with(ORDERS)
     });
     outputs.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
-}
-
-/// What is in a folder.
-fn names(dir: &Path) -> BTreeSet<String> {
-    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 fn read(place: &Place, dir: &str, topic: &str) -> Vec<Read> {
@@ -341,29 +335,6 @@ fn a_pipe_that_nobody_reads_holds_nothing() {
     let log = fs::metadata(place.path("simulator.log")).unwrap().len();
     assert!(log > 200_000, "{log} bytes of log are no more than a pipe holds");
     drop(unread);
-}
-
-#[test]
-fn a_log_whose_name_is_a_link_is_made_and_rotated_where_the_link_leads() {
-    let place = Place::with_config("[log]\nfile = \"link.log\"\nfile_max_bytes = 4096\nfiles_kept = 2\n");
-    fs::create_dir(place.path("real")).unwrap();
-    std::os::unix::fs::symlink("real/moka.log", place.path("link.log")).unwrap();
-    place.run_ok(&["run", "--demo", "--speed", "max", "--duration", "1d"]);
-    assert!(place.path("link.log").is_symlink());
-    assert_eq!(names(&place.path("real")), ["moka.log", "moka.log.1", "moka.log.2"].map(str::to_owned).into());
-    assert!(!place.path("link.log.1").exists());
-}
-
-#[test]
-fn rotated_logs_beyond_those_that_are_kept_are_removed_at_the_start_and_nothing_else_is() {
-    let place = Place::with_config("[log]\nfile = \"logs/moka.log\"\nfiles_kept = 2\n");
-    fs::create_dir(place.path("logs")).unwrap();
-    let ours = ["moka.log.1", "moka.log.2", "moka.log.3", "moka.log.5", "moka.log.1000"];
-    let others = ["moka.log.20261127", "moka.log.4.gz", "moka.log.old", "moka.log-4", "other.log.4", "moka.4"];
-    ours.iter().chain(&others).for_each(|name| place.write(&format!("logs/{name}"), ""));
-    place.run_ok(&["run", "--demo", "--speed", "max", "--duration", "1m"]);
-    let kept = ["moka.log", "moka.log.1", "moka.log.2"];
-    assert_eq!(names(&place.path("logs")), kept.iter().chain(&others).map(|&name| name.to_owned()).collect());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The program under a service manager, a scheduler or an administrator: the notify protocol, signals, the journal, the
+//! The program under a service manager, a scheduler or an administrator: the notify protocol, signals, the journal, the log, the
 //! manual.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
@@ -10,6 +10,7 @@ use program::{Place, QUICK, Running, wait_for};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::Duration;
 
 /// The messages of systemd's notify protocol, until one is `last`.
@@ -139,6 +140,34 @@ fn a_hangup_says_no_more_than_is_true_and_a_log_that_could_not_be_opened_is_open
     wait_to_say(&factory, "the configuration stays as it was: config.toml: read at the start and missing now");
     let said = factory.stop();
     assert_eq!(said.matches("is now").count(), 1, "{said}");
+}
+
+/// What is in a folder.
+fn names(dir: &Path) -> BTreeSet<String> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_log_whose_name_is_a_link_is_made_and_rotated_where_the_link_leads() {
+    let place = Place::with_config("[log]\nfile = \"link.log\"\nfile_max_bytes = 4096\nfiles_kept = 2\n");
+    fs::create_dir(place.path("real")).unwrap();
+    std::os::unix::fs::symlink("real/moka.log", place.path("link.log")).unwrap();
+    place.run_ok(&["run", "--demo", "--speed", "max", "--duration", "1d"]);
+    assert!(place.path("link.log").is_symlink());
+    assert_eq!(names(&place.path("real")), ["moka.log", "moka.log.1", "moka.log.2"].map(str::to_owned).into());
+    assert!(!place.path("link.log.1").exists());
+}
+
+#[test]
+fn rotated_logs_beyond_those_that_are_kept_are_removed_at_the_start_and_nothing_else_is() {
+    let place = Place::with_config("[log]\nfile = \"logs/moka.log\"\nfiles_kept = 2\n");
+    fs::create_dir(place.path("logs")).unwrap();
+    let ours = ["moka.log.1", "moka.log.2", "moka.log.3", "moka.log.5", "moka.log.1000"];
+    let others = ["moka.log.20261127", "moka.log.4.gz", "moka.log.old", "moka.log-4", "other.log.4", "moka.4"];
+    ours.iter().chain(&others).for_each(|name| place.write(&format!("logs/{name}"), ""));
+    place.run_ok(&["run", "--demo", "--speed", "max", "--duration", "1m"]);
+    let kept = ["moka.log", "moka.log.1", "moka.log.2"];
+    assert_eq!(names(&place.path("logs")), kept.iter().chain(&others).map(|&name| name.to_owned()).collect());
 }
 
 #[test]

@@ -133,7 +133,8 @@ impl OrderFile {
     /// It cannot be opened.
     pub(super) fn open(path: &str, start: SimTime) -> Result<Self, Failure> {
         let (name, lines) = if path == "-" {
-            ("standard input".to_owned(), Lines::Stdin(read_stdin()))
+            let name = "standard input";
+            (name.to_owned(), Lines::Stdin(read_stdin().map_err(|error| cannot_read(name, &error))?))
         } else {
             let file = File::open(path).map_err(|error| cannot_read(path, &error))?;
             (path.to_owned(), Lines::File(BufReader::new(file)))
@@ -194,9 +195,9 @@ fn read_line(reader: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn read_stdin() -> Receiver<std::io::Result<Vec<u8>>> {
+fn read_stdin() -> std::io::Result<Receiver<std::io::Result<Vec<u8>>>> {
     let (sender, receiver) = bounded(CHANNEL_LINES);
-    std::thread::spawn(move || {
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         let mut stdin = std::io::stdin().lock();
         loop {
             let line = read_line(&mut stdin);
@@ -205,8 +206,8 @@ fn read_stdin() -> Receiver<std::io::Result<Vec<u8>>> {
                 return;
             }
         }
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 /// A built-in trickle of orders over all sites, priorities and quantities.
