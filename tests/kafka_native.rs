@@ -38,7 +38,7 @@ struct Instance {
 
 impl Instance {
     fn new(cluster: &Cluster, group: GroupSettings) -> Self {
-        Self::with(Settings::new(vec![cluster.bootstrap().parse().unwrap()]), group)
+        Self::with(settings(cluster), group)
     }
 
     fn with(settings: Settings, group: GroupSettings) -> Self {
@@ -97,6 +97,10 @@ fn states(instances: &[&mut Instance]) -> Vec<String> {
         )
     };
     instances.iter().map(state).collect()
+}
+
+fn settings(cluster: &Cluster) -> Settings {
+    Settings::new(vec![cluster.bootstrap().parse().unwrap()])
 }
 
 fn group(name: &str, topic: &str) -> GroupSettings {
@@ -197,7 +201,8 @@ fn partitions_that_a_topic_is_given_are_read_from_their_beginning_without_a_rest
         for modern in [false, true] {
             let topic = format!("grows-{modern}");
             cluster.create(&topic, 1);
-            let mut instance = Instance::new(cluster, GroupSettings { modern, ..group(&topic, &topic) });
+            let attentive = Settings { metadata_max_age: Duration::from_secs(2), ..settings(cluster) };
+            let mut instance = Instance::with(attentive, GroupSettings { modern, ..group(&topic, &topic) });
             run(&mut [&mut instance], "assigned", |instances| instances[0].consumer.group().assigned() == [0]);
             cluster.tool("TopicCommand", &["--alter", "--topic", &topic, "--partitions", "3"]);
             cluster.kcat(&topic, KEYS, &numbered(0..100));

@@ -1,6 +1,6 @@
 //! Quotas, and batches that are larger than what a client can hold.
 
-use crate::{Instance, KEYS, each_version, group, numbered, run};
+use crate::{Instance, KEYS, each_version, group, numbered, run, settings};
 use mokasim::bus::kafka::settings::Settings;
 use std::time::Duration;
 
@@ -14,12 +14,8 @@ fn a_quota_is_waited_for_and_no_connection_is_lost_by_it() {
         cluster.create(name, 1);
         // Twice of what the quota lets through in its ten seconds, in batches that are each far less.
         cluster.kcat(name, &[KEYS, &["-X", "batch.num.messages=10"]].concat(), &numbered(0..500));
-        let settings = Settings {
-            client_id: name.into(),
-            request_timeout: Duration::from_secs(2),
-            ..Settings::new(vec![cluster.bootstrap().parse().unwrap()])
-        };
-        let mut instance = Instance::with(settings, group(name, name));
+        let impatient = Settings { client_id: name.into(), request_timeout: Duration::from_secs(2), ..settings(cluster) };
+        let mut instance = Instance::with(impatient, group(name, name));
         let mut told = false;
         run(&mut [&mut instance], "all read", |instances| {
             let cluster = &instances[0].client.cluster;

@@ -35,8 +35,8 @@ for command in check man --help "run --help" "completions bash" "topics list --b
 ours=$(sort -u asked | grep -vxE 'TZ|LINES|RUST_[A-Z_]+|TMPDIR|LC_[A-Z]+|LANG.*|LOCALDOMAIN|RES_OPTIONS|HOSTALIASES|[a-z_]+_proxy|ASKED')
 for variable in $ours; do grep -qw "$variable" page || fail "the man page does not name the variable $variable"; done
 (($(wc -w <<<"$ours") > 15)) || fail "only seen: $ours"
-# Files of its own, as the page has them: telemetry and events are data/TOPIC.jsonl.
-files=$(grep -hoE '"[^"]*"' opened.* | tr -d '"' | grep -vE '^/(lib|usr|proc|etc|sys|dev)|^/$' | sed "s|^$WORK/||; s|^kafka/|data/|" | grep -v '^data$\|^kafka$' | sort -u)
+# Files of its own, as the page has them: telemetry and events are data/TOPIC.jsonl. The log's folder is looked into for older ones.
+files=$(grep -hoE '"[^"]*"' opened.* | tr -d '"' | grep -vE "^/(lib|usr|proc|etc|sys|dev)|^/\$|^$WORK\$" | sed "s|^$WORK/||; s|^kafka/|data/|" | grep -v '^data$\|^kafka$' | sort -u)
 for file in $files; do
     case $file in
         getenv.so | secure.toml | *'*'*) continue ;;
