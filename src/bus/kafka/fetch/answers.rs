@@ -131,7 +131,7 @@ impl Fetcher {
                     self.incarnations.entry(index).and_modify(|incarnation| *incarnation += 1);
                     "what is there now was written later".to_owned()
                 } else {
-                    format!("{} offsets passed over", next - gone)
+                    format!("{} offsets passed over", next.saturating_sub(gone))
                 };
                 log::error!("{} partition {index}: offset {gone} is gone, going on at {next}: {what}", self.topic);
             }
