@@ -1,4 +1,5 @@
-//! The native consumer on real brokers, 3.9.2 and 4.3.1: others write what it reads, and share its group.
+//! The native consumer on real brokers, 3.9.2 and 4.3.1: others write what it reads, and share its group. And what of the producer
+//! only they can show.
 //!
 //! Needs Java and Maven. Without them the tests are skipped, loudly; with `CI=true` they fail.
 
@@ -6,6 +7,8 @@
 
 #[path = "common/broker.rs"]
 mod broker;
+#[path = "kafka_native/forgotten.rs"]
+mod forgotten;
 #[path = "kafka_native/limits.rs"]
 mod limits;
 
@@ -26,6 +29,8 @@ const VERSIONS: [&str; 2] = ["3.9.2", "4.3.1"];
 const GROUP_COMMAND: &str = "consumer.group.ConsumerGroupCommand";
 /// Lines for kcat are `key:value`.
 const KEYS: &[&str] = &["-K", ":"];
+/// A broker looks ten times a second for producers that it may forget, and not every ten minutes.
+const QUICK_TO_FORGET: [&str; 2] = ["--set", "producer.id.expiration.check.interval.ms=100"];
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -123,7 +128,7 @@ fn each_version(test: impl Fn(&Cluster) + Sync) {
         for (version, cluster) in VERSIONS.iter().zip(&CLUSTERS) {
             let test = &test;
             scope.spawn(move || {
-                let up = || Cluster::up(&format!("native-{}", version.replace('.', "-")), version, &[]);
+                let up = || Cluster::up(&format!("native-{}", version.replace('.', "-")), version, &QUICK_TO_FORGET);
                 cluster.get_or_init(up).iter().for_each(test);
             });
         }

@@ -70,9 +70,10 @@ fn a_leader_is_frozen_for_a_while() {
     });
 }
 
+/// In a history besides: brokers that come back know no producer whose records are of long ago.
 #[test]
 fn all_brokers_are_gone_for_a_while() {
-    survives("gone", |world, _| {
+    survives_from(&["--start", "2026-01-01T00:00:00Z"], "gone", |world, _| {
         world.cluster.act("kill", None);
         clock::sleep(length(60, 5));
         world.cluster.act("restart", None);
@@ -107,9 +108,14 @@ fn leader_of_events(world: &World<'_>, not_asked: Option<u32>) -> u32 {
 /// Runs a factory on orders of kcat and of Kafka's own producer, and of a sender that runs meanwhile, has the cluster suffer, and
 /// looks whether any record or order was lost or doubled.
 fn survives(name: &str, suffer: impl FnOnce(&World<'_>, &Running)) {
+    survives_from(&[], name, suffer);
+}
+
+/// As [`survives`], beginning at another time.
+fn survives_from(start: &[&str], name: &str, suffer: impl FnOnce(&World<'_>, &Running)) {
     let Some(three) = Three::take() else { return };
     let world = world(&three, name, &PARTITIONS.to_string(), "");
-    let factory = world.start(&["--speed", "10"]);
+    let factory = world.start(&[&["--speed", "10"], start].concat());
     world.cluster.produce_by_kcat(&world.topic("orders"), &orders("BEFORE", 60, PARTITIONS));
     let send = || world.place.launch(&["send", "--mode", "continuous", "--rate", "180"]);
     let mut sender = send();

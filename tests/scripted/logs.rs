@@ -47,7 +47,9 @@ impl Log {
         let [set] = sets.as_slice() else { return Err(CORRUPT_MESSAGE) };
         let (Some(first), Some(last)) = (set.records.first(), set.records.last()) else { return Err(CORRUPT_MESSAGE) };
         if first.producer_id >= 0 {
-            let producer = self.producers.entry(first.producer_id).or_default();
+            // A broker that knows nothing of a producer takes what comes first.
+            let unknown = Producer { epoch: first.producer_epoch, ..Producer::default() };
+            let producer = self.producers.entry(first.producer_id).or_insert(unknown);
             if let Some((_, _, offset)) = producer.recent.iter().find(|(from, to, _)| {
                 producer.epoch == first.producer_epoch && (*from, *to) == (first.sequence, last.sequence)
             }) {
@@ -59,7 +61,6 @@ impl Log {
             }
             let fresh = first.producer_epoch > producer.epoch;
             let expected = producer.recent.back().filter(|_| !fresh).map(|(_, to, _)| to + 1);
-            // A broker that knows nothing of a producer takes what comes first.
             let in_order = expected.map_or(!fresh || first.sequence == 0, |expected| expected == first.sequence);
             if !in_order {
                 return Err(OUT_OF_ORDER_SEQUENCE_NUMBER);
@@ -74,6 +75,11 @@ impl Log {
             }
         }
         Ok(self.push(records, set.records.len() as i64))
+    }
+
+    /// Knows no producer any more.
+    pub(crate) fn forget_producers(&mut self) {
+        self.producers.clear();
     }
 
     fn push(&mut self, records: &[u8], count: i64) -> i64 {

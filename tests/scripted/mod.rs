@@ -67,6 +67,10 @@ pub(crate) struct Broker {
     pub(crate) requests: BTreeMap<i16, usize>,
     /// `max.message.bytes`: larger batches are refused.
     pub(crate) batch_bytes_max: usize,
+    /// Producers are forgotten whenever a connection ends, as by a broker that restarts and whose records are of long ago.
+    pub(crate) is_forgetful: bool,
+    /// So many answers to Fetch more show nothing, as if no replica had it yet.
+    pub(crate) withheld: usize,
     /// So many times more a coordinator is named that is not there.
     pub(crate) absent_coordinators: usize,
     script: Vec<(ApiKey, Act)>,
@@ -116,6 +120,8 @@ impl Broker {
             version_max: BTreeMap::new(),
             requests: BTreeMap::new(),
             batch_bytes_max: usize::MAX,
+            is_forgetful: false,
+            withheld: 0,
             absent_coordinators: 0,
             script: Vec::new(),
             coordinator: coordinator::Coordinator::default(),
@@ -152,6 +158,20 @@ impl Broker {
     pub(crate) const fn with_batch_bytes_max(mut self, batch_bytes_max: usize) -> Self {
         self.batch_bytes_max = batch_bytes_max;
         self
+    }
+
+    /// Forgetting producers whenever a connection ends.
+    pub(crate) const fn forgetful(mut self) -> Self {
+        self.is_forgetful = true;
+        self
+    }
+
+    /// A connection has ended. Whether it is because the broker has restarted.
+    pub(crate) fn hang_up(&mut self) -> bool {
+        if self.is_forgetful {
+            self.topics.values_mut().flat_map(|topic| &mut topic.logs).for_each(Log::forget_producers);
+        }
+        self.is_forgetful
     }
 
     /// Knowing only so much.

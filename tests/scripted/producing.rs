@@ -1,5 +1,7 @@
 //! The producer against the scripted broker: each record acknowledged once, in order per key, none lost, none doubled.
 
+mod forgotten;
+
 use crate::scripted::heard;
 use crate::scripted::sim::{Sim, Way};
 use crate::scripted::{Act, Broker, Script};
@@ -116,16 +118,23 @@ impl Writing {
 
     /// Each record is in the log once or was refused, and those of a key are in order.
     fn check(&self, what: &str) {
+        self.check_but(0, what);
+    }
+
+    /// As [`Self::check`], but for so many that were deleted from the log.
+    fn check_but(&self, deleted: usize, what: &str) {
         let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let logs = &self.sim.broker.topics[TOPIC].logs;
-        for (key, value) in logs.iter().flat_map(|log| log.records()) {
+        // What others wrote has no key.
+        for (key, value) in logs.iter().flat_map(|log| log.records()).filter(|(key, _)| !key.is_empty()) {
             by_key.entry(key).or_default().push(value.parse().unwrap());
         }
         for (key, values) in &by_key {
             assert!(values.is_sorted_by(|a, b| a < b), "{what}: {key} is out of order or doubled: {values:?}");
         }
         let written: usize = by_key.values().map(Vec::len).sum();
-        assert_eq!(written as u64, self.producer.acknowledged(), "{what}: in the log, and acknowledged");
+        let written = (written + deleted) as u64;
+        assert_eq!(written, self.producer.acknowledged(), "{what}: in the log, and acknowledged");
         assert_eq!(self.producer.acknowledged() + self.producer.refused(), self.pushed as u64, "{what}: nothing is lost");
     }
 }
@@ -222,6 +231,10 @@ fn broken_answers_cost_the_connection_and_no_record() {
 
 #[test]
 fn a_connection_that_breaks_at_any_byte_loses_and_doubles_no_record() {
+    breaks_at_any_byte(broker);
+}
+
+fn breaks_at_any_byte(broker: impl Fn() -> Broker) {
     let session = |cut: Option<(Way, u64)>| {
         let mut writing = Writing::new(broker(), cut.map_or(0, |(_, at)| at));
         writing.sim.cuts.extend(cut);
@@ -269,7 +282,7 @@ fn nothing_is_taken_before_partitions_are_known_and_no_more_than_there_is_room_f
 }
 
 /// Plays random scripts, in a hurry: `act` draws what is done about a request, `cuts_max` bounds how often a connection breaks.
-fn chaos(act: fn(&mut Xoshiro256PlusPlus) -> Act, cuts_max: usize) {
+fn chaos(broker: impl Fn() -> Broker, act: fn(&mut Xoshiro256PlusPlus) -> Act, cuts_max: usize) {
     for seed in 0..200 {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let acts = random.random_range(0..40);
@@ -290,15 +303,18 @@ fn chaos(act: fn(&mut Xoshiro256PlusPlus) -> Act, cuts_max: usize) {
 
 #[test]
 fn failures_and_lost_answers_at_random_lose_and_double_no_record() {
+    chaos(broker, failures_and_lost_answers, 10);
+}
+
+fn failures_and_lost_answers(random: &mut Xoshiro256PlusPlus) -> Act {
     const CODES: [i16; 9] = [2, 3, 5, 6, 7, 19, 20, 56, 74];
-    let act = |random: &mut Xoshiro256PlusPlus| match random.random_range(0..8) {
+    match random.random_range(0..8) {
         0..3 => Act::Serve,
         3..5 => Act::Fail(CODES[random.random_range(0..CODES.len())]),
         5 => Act::ServeAndCut,
         6 => Act::HalfAnswer,
         _ => Act::Delay(Duration::from_millis(random.random_range(0..20_000))),
-    };
-    chaos(act, 10);
+    }
 }
 
 /// No answer is lost here: a broker that has a batch does not say that its number is out of order.
@@ -310,11 +326,15 @@ fn failures_and_lost_sequences_at_random_lose_and_double_no_record() {
         1..3 => Act::Fail(CODES[random.random_range(0..CODES.len())]),
         _ => Act::Delay(Duration::from_millis(random.random_range(0..5_000))),
     };
-    chaos(act, 0);
+    chaos(broker, act, 0);
 }
 
 #[test]
 fn cuts_without_end_lose_and_double_no_record() {
+    is_cut_without_end(broker);
+}
+
+fn is_cut_without_end(broker: impl Fn() -> Broker) {
     for seed in 0..200 {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut writing = Writing::new(broker(), seed);

@@ -27,6 +27,9 @@ use uuid::Uuid;
 const NODE: i32 = 1;
 /// One that is not there.
 pub(crate) const ABSENT: i32 = 9;
+/// The replica id of a consumer.
+const CONSUMER: i32 = -1;
+const EARLIEST: i64 = -2;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const MESSAGE_TOO_LARGE: i16 = 10;
@@ -190,6 +193,8 @@ impl Broker {
     }
 
     fn fetch(&mut self, request: FetchRequest, version: i16, error: i16) -> FetchResponse {
+        let is_withheld = self.withheld > 0;
+        self.withheld = self.withheld.saturating_sub(1);
         let topics = request.topics.into_iter().map(|asked| {
             let topic = self.topic_mut(&asked.topic, asked.topic_id);
             let unknown = if version >= 13 && topic.is_none() { UNKNOWN_TOPIC_ID } else { UNKNOWN_TOPIC_OR_PARTITION };
@@ -199,6 +204,9 @@ impl Broker {
                 let Some(log) = logs.get(asked.partition as usize) else { return answer.with_error_code(unknown) };
                 if error != 0 || !(log.start..=log.end).contains(&asked.fetch_offset) {
                     return answer.with_error_code(first(error, OFFSET_OUT_OF_RANGE));
+                }
+                if is_withheld {
+                    return answer.with_high_watermark(asked.fetch_offset).with_records(Some(Bytes::new()));
                 }
                 let records = log.read(asked.fetch_offset, asked.partition_max_bytes as usize);
                 answer.with_records(Some(records)).with_high_watermark(log.end).with_last_stable_offset(log.end)
@@ -210,13 +218,17 @@ impl Broker {
     }
 
     fn list_offsets(&mut self, request: ListOffsetsRequest, _: i16, error: i16) -> ListOffsetsResponse {
+        // Whoever is no consumer is told of what no replica has, too.
+        let is_withheld = self.withheld > 0 && request.replica_id == CONSUMER;
         let topics = request.topics.into_iter().map(|asked| {
             let topic = self.topics.get(asked.name.0.as_str());
             let partitions = asked.partitions.iter().map(|asked| {
                 let log = topic.and_then(|topic| topic.logs.get(asked.partition_index as usize));
                 let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
                 match log {
-                    Some(log) if error == 0 => answer.with_offset(if asked.timestamp == -2 { log.start } else { log.end }),
+                    Some(log) if error == 0 => {
+                        answer.with_offset(if asked.timestamp == EARLIEST || is_withheld { log.start } else { log.end })
+                    }
                     _ => answer.with_error_code(first(error, UNKNOWN_TOPIC_OR_PARTITION)),
                 }
             });

@@ -113,7 +113,7 @@ impl Sim {
             wire.to_client.push_back((last.max(self.now + reply.after), reply.bytes, reply.close));
         }
         if broken {
-            self.cluster.fail(target, &Failure::Io("cut on the way to the broker".into()), self.now);
+            self.hang_up(target, &Failure::Io("cut on the way to the broker".into()));
             return true;
         }
         while wire.to_client.front().is_some_and(|(at, ..)| *at <= self.now) {
@@ -125,12 +125,20 @@ impl Sim {
                 return true;
             }
             if broken || close {
-                self.cluster.fail(target, &Failure::Closed { in_handshake: false }, self.now);
+                self.hang_up(target, &Failure::Closed { in_handshake: false });
                 return true;
             }
         }
         self.wires.insert(target, wire);
         moved
+    }
+
+    /// A connection breaks; where the broker has restarted, all of them do.
+    fn hang_up(&mut self, target: Target, failure: &Failure) {
+        self.cluster.fail(target, failure, self.now);
+        if self.broker.hang_up() {
+            std::mem::take(&mut self.wires).into_keys().for_each(|target| self.cluster.fail(target, failure, self.now));
+        }
     }
 
     /// What the client wrote, up to the cut, if there is one within.

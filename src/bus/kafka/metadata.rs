@@ -63,7 +63,17 @@ impl Metadata {
     /// Who leads a partition.
     #[must_use]
     pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
-        self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)?.leader
+        self.partition(topic, partition)?.leader
+    }
+
+    /// The epoch of its leader; -1 where that is not known.
+    #[must_use]
+    pub fn leader_epoch(&self, topic: &str, partition: i32) -> i32 {
+        self.partition(topic, partition).map_or(-1, |partition| partition.leader_epoch)
+    }
+
+    fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
+        self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
     }
 
     /// Grows whenever an answer was taken, so that what was derived from it can be kept until then.

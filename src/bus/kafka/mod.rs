@@ -38,6 +38,7 @@ pub mod frame;
 pub mod group;
 pub mod inflate;
 pub mod link;
+mod log_api;
 pub mod metadata;
 pub mod murmur2;
 pub mod pool;

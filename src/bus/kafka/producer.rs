@@ -5,8 +5,10 @@
 
 mod identity;
 mod partition;
+mod place;
 mod request;
 mod review;
+mod search;
 mod topic;
 mod verdict;
 
@@ -14,6 +16,7 @@ use self::identity::Introduction;
 use self::partition::{Identity, Partition};
 use self::request::TopicPart;
 use self::review::Concern;
+use self::search::Inquiry;
 use self::topic::Topic;
 use self::verdict::{Verdict, is_lasting};
 use super::batch::{HEADER_BYTES, Record, Sealed, record_len_max};
@@ -25,6 +28,7 @@ use super::murmur2::partition_for;
 use super::pool::Pool;
 use super::told::{Shown, describe};
 use bytes::Bytes;
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -63,6 +67,7 @@ pub struct Producer {
     identity: Option<Identity>,
     introduction: Introduction,
     requests: BTreeMap<Ticket, Request>,
+    inquiries: BTreeMap<Ticket, Inquiry>,
     pool: Pool,
     revision: u64,
     /// As of the last poll.
@@ -96,6 +101,7 @@ impl Producer {
             identity: None,
             introduction: Introduction::default(),
             requests: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
             revision: 0,
             now,
             hurry: false,
@@ -134,13 +140,17 @@ impl Producer {
         while let Some(completion) = cluster.next_completion(Owner::Producer) {
             if self.introduction.ticket == Some(completion.ticket) {
                 self.introduced(completion, cluster, now);
+            } else if let Some(inquiry) = self.inquiries.remove(&completion.ticket) {
+                self.inquired(&inquiry, completion, cluster, now);
             } else {
                 self.completed(completion, cluster, now);
             }
         }
         self.follow_metadata(cluster, now);
+        self.follow_leaders(cluster);
         self.introduce(cluster, now);
         self.seal_due(now);
+        self.inquire(cluster, now);
         self.send_due(cluster, now);
         self.review(cluster, now);
     }
@@ -221,6 +231,12 @@ impl Producer {
             for (partition, known) in topic.partitions.iter_mut().zip(&known.partitions) {
                 partition.leader = known.leader;
             }
+        }
+    }
+
+    fn follow_leaders(&mut self, cluster: &Cluster) {
+        for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.follow(partition.leader.and_then(|leader| cluster.established_since(leader)));
         }
     }
 
@@ -320,17 +336,20 @@ impl Producer {
             cluster.throttled(target, (version, THROTTLED_SINCE), answer.throttle_time_ms, now);
         }
         for (topic, index) in request.parts {
-            // Without an answer nobody knows whether the broker has the batch; it will know by the sequence number.
-            let code = decoded.as_ref().ok().and_then(|answer| error_code(answer, &self.topics[topic], index));
+            // Without an answer nobody knows whether the broker has the batch.
+            let part = decoded.as_ref().ok().and_then(|answer| part_of(answer, &self.topics[topic], index));
+            let code = part.map(|part| part.error_code);
             match code.map(Verdict::of) {
-                Some(Verdict::Acknowledged) => self.acknowledge(ticket, topic, index),
+                Some(Verdict::Acknowledged) => self.acknowledge(ticket, topic, index, part.map(|part| part.base_offset)),
                 verdict => self.fail(ticket, topic, index, verdict.unwrap_or(Verdict::Retry), code, cluster),
             }
         }
     }
 
-    fn acknowledge(&mut self, ticket: Ticket, topic: usize, index: usize) {
-        if let Some(sealed) = self.topics[topic].partitions[index].acknowledged(ticket, self.now) {
+    fn acknowledge(&mut self, ticket: Ticket, topic: usize, index: usize, offset: Option<i64>) {
+        // A repetition may be acknowledged without its offset.
+        let offset = offset.filter(|offset| *offset >= 0);
+        if let Some(sealed) = self.topics[topic].partitions[index].acknowledged(ticket, offset, self.now) {
             self.acknowledged += u64::from(sealed.records());
             self.release(sealed);
         }
@@ -363,7 +382,9 @@ impl Producer {
         let refused = if is_refused { partition.refused(ticket, self.now) } else { None };
         // What is given up is in nobody's way.
         let rest = if is_refused { Duration::ZERO } else { cluster.backoff(partition.failures()) };
-        partition.failed(ticket, self.now + rest);
+        // Other verdicts are of a broker that has not taken it.
+        let in_doubt = matches!(verdict, Verdict::Retry | Verdict::Refresh);
+        partition.failed(ticket, in_doubt, self.now + rest);
         match verdict {
             Verdict::Refresh => cluster.refresh_metadata(self.now),
             Verdict::Identity => self.identity = None,
@@ -400,12 +421,11 @@ impl Producer {
 }
 
 /// What the answer says of a partition; `None` when it says nothing.
-fn error_code(answer: &ProduceResponse, topic: &Topic, index: usize) -> Option<i16> {
+fn part_of<'a>(answer: &'a ProduceResponse, topic: &Topic, index: usize) -> Option<&'a PartitionProduceResponse> {
     // From version 13 on topics go by their id, and have no name.
     let of = answer
         .responses
         .iter()
         .find(|of| of.name.0.as_str() == topic.name || (of.name.is_empty() && of.topic_id == topic.id));
-    let part = of?.partition_responses.iter().find(|part| usize::try_from(part.index) == Ok(index));
-    part.map(|part| part.error_code)
+    of?.partition_responses.iter().find(|part| usize::try_from(part.index) == Ok(index))
 }

@@ -85,6 +85,10 @@ pub struct Batch {
     pub leader_epoch: i32,
     /// Who produced it; -1 unless idempotent.
     pub producer_id: i64,
+    /// Its producer's epoch; -1 unless idempotent.
+    pub producer_epoch: i16,
+    /// Sequence number of its first record; -1 unless idempotent.
+    pub base_sequence: i32,
     /// Bits as the format defines them.
     attributes: i16,
     base_timestamp: i64,
@@ -191,6 +195,8 @@ fn read_batch(whole: &[u8], base_offset: i64, at: usize) -> Result<Batch, Record
             .ok_or(malformed("its offsets are out of range"))?,
         leader_epoch: i32::from_be_bytes(at_of(header, 12)),
         producer_id: i64::from_be_bytes(at_of(header, 43)),
+        producer_epoch: i16::from_be_bytes(at_of(header, 51)),
+        base_sequence: i32::from_be_bytes(at_of(header, 53)),
         attributes,
         base_timestamp: i64::from_be_bytes(at_of(header, 27)),
         max_timestamp: i64::from_be_bytes(at_of(header, 35)),

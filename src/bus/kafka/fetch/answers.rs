@@ -5,6 +5,7 @@ use super::super::connection::Answer;
 use super::super::error::Failure;
 use super::super::fetched::{Fetched, Place};
 use super::super::link::Target;
+use super::super::log_api::FETCH_THROTTLED_SINCE;
 use super::super::records::next_offset;
 use super::trouble::{Cause, Problem};
 use super::{Fetch, Fetcher};
@@ -12,9 +13,6 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest};
 use std::time::Instant;
-
-/// The version of Fetch from which on a throttled client waits (KIP-219).
-const THROTTLED_SINCE: i16 = 8;
 
 const LEFT_OUT: &str = "the answer leaves the partition out";
 
@@ -57,7 +55,7 @@ impl Fetcher {
     ) -> Result<(), Failure> {
         let version = answer.version();
         let answer = answer.decode::<FetchRequest>()?;
-        cluster.throttled(target, (version, THROTTLED_SINCE), answer.throttle_time_ms, now);
+        cluster.throttled(target, (version, FETCH_THROTTLED_SINCE), answer.throttle_time_ms, now);
         let mut unanswered: Vec<i32> = fetch.from.iter().map(|(index, _)| *index).collect();
         if let Some(error) = ResponseError::try_from_code(answer.error_code) {
             self.rest(&unanswered, Some(&Cause::Code(error.code())), now, cluster);

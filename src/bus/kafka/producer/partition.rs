@@ -6,23 +6,21 @@
 //!                                           └── failed ────────┘   nothing is sent until all in flight are home, then from the oldest
 //! ```
 //!
-//! A batch that is sent again bears the same sequence number, so the broker drops it if it has it. Where the broker cannot go on
-//! from the number it is sent (it has lost records, or a batch before was refused for good), that batch and those behind it are
-//! *cut off*: they are not in the log, and are sent under a new epoch, from 0 on (KIP-360). What lies before the cut keeps its
-//! number and goes first.
+//! A batch that is sent again bears the same sequence number, so the broker drops it if it has it, and remembers whose it is: it is
+//! looked for in the log first (see [`search`](super::search)). Where the broker cannot go on from the number it is sent (it has
+//! lost records, or a batch before was refused for good), that batch and those behind it are *cut off*: they are not in the log,
+//! and are sent under a new epoch, from 0 on (KIP-360). What lies before the cut keeps its number and goes first.
 
 use super::super::batch::{Record, Sealed, Stamp, Writer, advance};
 use super::super::connection::Ticket;
 use super::super::inflate::Codec;
 use super::super::pool::Pool;
 use super::super::told::{has_lasted, known_as};
+use super::place::{Place, Question};
 use super::topic::Cause;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
-
-/// For how long at least a broker remembers a producer that is silent (`producer.id.expiration.ms`, a day by default).
-const REMEMBERED: Duration = Duration::from_secs(600);
+use std::time::Instant;
 
 /// A producer's id and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +39,11 @@ pub(super) struct Partition {
     /// Whom it sends as; `None`: sequence numbers begin anew with the producer's present identity.
     identity: Option<Identity>,
     next_sequence: i32,
-    /// When the broker last took a batch of this identity.
-    known_at: Option<Instant>,
+    /// The leader, and since when there is a connection to it.
+    connection: Option<(i32, Instant)>,
+    /// Whether a batch of this identity was taken over it, and none has failed since.
+    is_known: bool,
+    place: Place,
     /// Where those in flight were sent to.
     sent_to: i32,
     in_flight: usize,
@@ -73,6 +74,13 @@ struct Batch {
 }
 
 impl Partition {
+    /// Notes since when there is a connection to the leader: one that has restarted may know no producer.
+    pub(super) fn follow(&mut self, connected_since: Option<Instant>) {
+        let connection = self.leader.zip(connected_since);
+        self.is_known &= self.connection == connection;
+        self.connection = connection;
+    }
+
     /// Takes a record if the open batch has room for it, or begins one.
     pub(super) fn append(&mut self, record: &Record<'_>, now: Instant, pool: &mut Pool) -> usize {
         self.waiting_since.get_or_insert(now);
@@ -101,13 +109,13 @@ impl Partition {
     fn may_send(&self, ordinal: u64, now: Instant, in_flight_max: usize) -> bool {
         let resting = self.recovering || self.retry_at.is_some_and(|at| at > now);
         let elsewhere = self.in_flight > 0 && self.leader != Some(self.sent_to);
+        let is_placed = self.in_flight > 0 || self.place.is_known(now);
         // A broker that does not know the producer takes any sequence number first: were the first batch refused and the second
         // not, they would change places.
-        let is_known = self.known_at.is_some_and(|at| at + REMEMBERED > now);
-        let window = if is_known { in_flight_max as u64 } else { 1 };
+        let window = if self.is_known { in_flight_max as u64 } else { 1 };
         // Counted from the oldest, whose fate may be unknown: the broker would not recognise it behind more batches than that.
         let oldest = self.batches.front().map_or(ordinal, |batch| batch.ordinal);
-        !resting && !elsewhere && ordinal - oldest < window
+        !resting && !elsewhere && is_placed && ordinal - oldest < window
     }
 
     /// Ends the open batch. Gives by how many bytes it shrank.
@@ -135,7 +143,7 @@ impl Partition {
         if self.identity != Some(current) && !self.has_stamped() {
             self.identity = Some(current);
             self.next_sequence = 0;
-            self.known_at = None;
+            self.is_known = false;
         }
         let sealed = &mut self.batches.get_mut(self.in_flight)?.sealed;
         let stamp = match (sealed.stamp(), self.identity) {
@@ -172,37 +180,105 @@ impl Partition {
         self.position(ticket) == Some(0)
     }
 
-    /// The broker has the batch.
-    pub(super) fn acknowledged(&mut self, ticket: Ticket, now: Instant) -> Option<Sealed> {
-        self.known_at = Some(now);
+    /// The broker has the batch of this ticket, from `offset` on where it says so.
+    pub(super) fn acknowledged(&mut self, ticket: Ticket, offset: Option<i64>, now: Instant) -> Option<Sealed> {
+        let index = self.position(ticket)?;
+        let taken = self.take(index, now)?;
+        self.is_known = true;
+        if let Some(offset) = offset {
+            self.place.taken(offset.saturating_add(i64::from(taken.records())), now);
+        }
+        Some(taken)
+    }
+
+    fn take(&mut self, index: usize, now: Instant) -> Option<Sealed> {
         self.failures = 0;
         self.retry_at = None;
         self.problem = None;
-        let taken = self.remove(ticket);
+        let taken = self.batches.remove(index)?.sealed;
         self.get_on(now);
-        taken
+        Some(taken)
     }
 
     /// A batch has left: those in flight are counted, and the next is waited for.
     fn get_on(&mut self, now: Instant) {
         self.come_home();
-        let is_empty = self.open.is_none() && self.batches.is_empty();
-        self.waiting_since = Some(now).filter(|_| !is_empty);
+        self.waiting_since = Some(now).filter(|_| self.has_records());
     }
 
-    /// It is to be sent again, not before `retry_at`.
-    pub(super) fn failed(&mut self, ticket: Ticket, retry_at: Instant) {
+    fn has_records(&self) -> bool {
+        self.open.is_some() || !self.batches.is_empty()
+    }
+
+    /// It is to be sent again, not before `retry_at`. `in_doubt`: the broker may have it.
+    pub(super) fn failed(&mut self, ticket: Ticket, in_doubt: bool, retry_at: Instant) {
         self.retry_at = Some(retry_at);
+        self.is_known = false;
         let Some(index) = self.position(ticket) else { return };
         let batch = &mut self.batches[index];
         batch.ticket = None;
         if batch.cut_off {
             batch.sealed.unstamp();
             batch.cut_off = false;
+        } else if in_doubt {
+            self.place.doubt();
         }
         self.recovering = true;
         self.come_home();
     }
+
+    // ---- the log ---------------------------------------------------------------------------------------------------
+
+    /// What the leader is to be asked of the log now.
+    pub(super) fn question(&self, now: Instant) -> Option<Question> {
+        let resting = self.retry_at.is_some_and(|at| at > now);
+        let may = self.in_flight == 0 && !resting && self.has_records();
+        if may { self.place.question(now) } else { None }
+    }
+
+    pub(super) const fn asked(&mut self) {
+        self.place.asked();
+    }
+
+    /// What was to be read is no longer there.
+    pub(super) const fn lose_place(&mut self) {
+        self.place.lose();
+    }
+
+    /// The log begins at `start`.
+    pub(super) fn begins_at(&mut self, start: i64, now: Instant) {
+        self.place.begins_at(start, now);
+    }
+
+    /// The log ends at `end`. A producer that has been silent for long may be forgotten.
+    pub(super) fn ends_at(&mut self, end: i64, now: Instant) {
+        self.is_known = false;
+        self.place.ends_at(end, now);
+    }
+
+    /// Takes the batch of this stamp, which is in the log.
+    pub(super) fn found(&mut self, stamp: Stamp, now: Instant) -> Option<Sealed> {
+        let index = self.batches.iter().position(|batch| batch.ticket.is_none() && batch.sealed.stamp() == Some(stamp))?;
+        self.take(index, now)
+    }
+
+    /// The log has been looked at up to `next`. False when there was nothing.
+    pub(super) fn read_to(&mut self, next: i64, now: Instant) -> bool {
+        self.place.read_to(next, now)
+    }
+
+    /// The answer about the log was of no use: it is asked for anew, not before `retry_at`.
+    pub(super) fn ask_anew(&mut self, retry_at: Instant) {
+        self.retry_at = Some(retry_at);
+        self.place.ask_anew();
+    }
+
+    /// Nothing can be found out about the log.
+    pub(super) const fn give_up_search(&mut self, now: Instant) {
+        self.place.give_up(now);
+    }
+
+    // ---- what cannot be sent as it is ------------------------------------------------------------------------------
 
     /// It, and those behind it, are not in the log and cannot come there under their present stamps.
     pub(super) fn cut_off(&mut self, ticket: Ticket) {
@@ -220,9 +296,10 @@ impl Partition {
     pub(super) fn refused(&mut self, ticket: Ticket, now: Instant) -> Option<Sealed> {
         self.cut_off(ticket);
         self.recovering = true;
-        let taken = self.remove(ticket);
+        let index = self.position(ticket)?;
+        let taken = self.batches.remove(index)?.sealed;
         self.get_on(now);
-        taken
+        Some(taken)
     }
 
     /// Puts two batches in the place of one that is too large, to be sent once all those in flight are home; those behind it
@@ -244,11 +321,6 @@ impl Partition {
         self.recovering = true;
         self.come_home();
         Some((whole.sealed, size))
-    }
-
-    fn remove(&mut self, ticket: Ticket) -> Option<Sealed> {
-        let index = self.position(ticket)?;
-        self.batches.remove(index).map(|batch| batch.sealed)
     }
 
     /// Counts those in flight; once all are home, sending begins again with the oldest.
@@ -289,8 +361,8 @@ impl Partition {
         self.failures
     }
 
-    /// When [`Self::sendable`] may change its mind by time alone.
+    /// When [`Self::sendable`] and [`Self::question`] may change their mind by time alone.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.retry_at.filter(|_| !self.batches.is_empty())
+        self.retry_at.filter(|_| self.has_records())
     }
 }

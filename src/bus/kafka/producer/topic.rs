@@ -38,11 +38,21 @@ pub(super) struct Topic {
     told: Told<Cause>,
     /// Records refused for good since the trouble began.
     lost: u64,
+    /// The log has been told that batches cannot be looked for in it.
+    told_unsearchable: bool,
 }
 
 impl Topic {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.into(), id: Uuid::nil(), partitions: Vec::new(), problem: None, told: Told::default(), lost: 0 }
+        Self {
+            name: name.into(),
+            id: Uuid::nil(),
+            partitions: Vec::new(),
+            problem: None,
+            told: Told::default(),
+            lost: 0,
+            told_unsearchable: false,
+        }
     }
 
     /// Takes the error code of a metadata answer.
@@ -58,6 +68,13 @@ impl Topic {
         if self.told.begins(Cause::Code(code), now) {
             let Self { name, lost, .. } = self;
             log::error!("topic {name}: {}: the broker will never take such records; lost: {lost}", describe(code));
+        }
+    }
+
+    /// Batches whose answer was lost cannot be looked for. That is said once.
+    pub(super) fn is_unsearchable(&mut self, why: &dyn std::fmt::Display) {
+        if !std::mem::replace(&mut self.told_unsearchable, true) {
+            log::warn!("topic {}: cannot be read ({why}), so a batch whose answer was lost may come twice", self.name);
         }
     }
 
