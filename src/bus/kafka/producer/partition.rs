@@ -6,10 +6,11 @@
 //!                                           └── failed ────────┘   nothing is sent until all in flight are home, then from the oldest
 //! ```
 //!
-//! A batch that is sent again bears the same sequence number, so the broker drops it if it has it, and remembers whose it is: it is
-//! looked for in the log first (see [`search`](super::search)). Where the broker cannot go on from the number it is sent (it has
-//! lost records, or a batch before was refused for good), that batch and those behind it are *cut off*: they are not in the log,
-//! and are sent under a new epoch, from 0 on (KIP-360). What lies before the cut keeps its number and goes first.
+//! A batch whose answer was lost is looked for in the log (see [`search`](super::search)), and sent again where it is not there. It
+//! bears the same sequence number then, so a broker that remembers the producer drops it if it came meanwhile. Where the broker
+//! cannot go on from the number it is sent (it has lost records, or a batch before was refused for good), that batch and those
+//! behind it are *cut off*: they are not in the log, and are sent under a new epoch, from 0 on (KIP-360). What lies before the cut
+//! keeps its number and goes first.
 
 use super::super::batch::{Record, Sealed, Stamp, Writer, advance};
 use super::super::connection::Ticket;
