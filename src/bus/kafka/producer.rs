@@ -3,6 +3,7 @@
 //! Records are encoded into the open batch of their partition, and stay in it until the broker has it: there is no other copy.
 //! Nothing is ever given up for time: a batch leaves by acknowledgement, or when the broker says that it can never take it.
 
+mod cause;
 mod identity;
 mod partition;
 mod place;
@@ -350,9 +351,14 @@ impl Producer {
         // A repetition may be acknowledged without its offset.
         let offset = offset.filter(|offset| *offset >= 0);
         if let Some(sealed) = self.topics[topic].partitions[index].acknowledged(ticket, offset, self.now) {
-            self.acknowledged += u64::from(sealed.records());
-            self.release(sealed);
+            self.settle(sealed);
         }
+    }
+
+    /// Every in-sync replica has the batch.
+    fn settle(&mut self, sealed: Sealed) {
+        self.acknowledged += u64::from(sealed.records());
+        self.release(sealed);
     }
 
     fn fail(

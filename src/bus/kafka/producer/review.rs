@@ -3,7 +3,7 @@
 use super::super::cluster::Cluster;
 use super::super::told::{describe, has_lasted};
 use super::Producer;
-use super::topic::Cause;
+use super::cause::Cause;
 use super::verdict::is_lasting;
 use std::sync::Arc;
 use std::time::Instant;

@@ -245,8 +245,7 @@ impl Producer {
             log::debug!(
                 "partition {index} of topic {name}: {records} records without an answer are there, from {offset} on"
             );
-            self.acknowledged += u64::from(records);
-            self.release(sealed);
+            self.settle(sealed);
         }
         next
     }
