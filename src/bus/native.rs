@@ -69,13 +69,14 @@ impl Native {
         };
         let consumer = consumes.then(|| Consumer::new(group, fetch, &settings));
         let mut client = Client::new(settings, now)?;
-        let wanted = config.create_topics.then(|| topics::wanted(&config.topics, topics::PARTITIONS));
+        let mut wanted = topics::wanted(&config.topics, topics::PARTITIONS);
+        wanted.names.retain(|name| consumes || *name != config.topics.orders);
         Ok(Self {
             producer: Producer::new(producer, outputs.map(|(name, _)| name), now),
             consumer,
             outbox: Outbox::new(config.buffer_bytes - producer_bytes),
             classes: config.topics.outputs().map(|(_, class)| class).collect(),
-            creation: wanted.map(|wanted| Creation::new(wanted, &mut client.cluster, now)),
+            creation: config.create_topics.then(|| Creation::new(wanted, &mut client.cluster, now)),
             client,
             member,
             closing: false,

@@ -164,7 +164,7 @@ impl Live {
         };
         let health = health::start(&config.health_check, origin, identity.clone())
             .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-        announce(&config, inputs, &identity, start, health.addr());
+        announce(&config, options, inputs, &identity, start, health.addr());
         Ok(Self {
             clock,
             end: options.duration.map_or(SimTime::NEVER, |span| start + span),
@@ -356,7 +356,14 @@ pub fn draw_seed() -> u64 {
 }
 
 /// Tells whoever started it what runs and where to look.
-fn announce(config: &Config, inputs: &Inputs, identity: &Snapshot, start: SimTime, health: std::net::SocketAddr) {
+fn announce(
+    config: &Config,
+    options: &Options,
+    inputs: &Inputs,
+    identity: &Snapshot,
+    start: SimTime,
+    health: std::net::SocketAddr,
+) {
     let plan = &config.plan;
     let program = std::env::args().next().unwrap_or_else(|| "mokasim".to_owned());
     let speed = identity.speed.map_or("as fast as the bus takes the records".to_owned(), |speed| format!("at {speed}x"));
@@ -371,14 +378,17 @@ fn announce(config: &Config, inputs: &Inputs, identity: &Snapshot, start: SimTim
     }
     info!("health at http://{health}/health, figures at http://{health}/metrics");
     let named = inputs.named().map(|path| format!(" --config {}", path.display())).unwrap_or_default();
-    let send = format!("{program} send --mode batch --count 5{named}");
-    if config.kafka.bootstrap_servers.is_empty() {
-        let dir = config.spool.dir.display();
-        info!("records go to {dir}/*.jsonl, orders are read from {dir}/{}.jsonl", config.kafka.topics.orders);
-        info!("send more: {send} --data {dir}");
+    let dir = config.spool.dir.display();
+    let topic = &config.kafka.topics.orders;
+    let (records, topic, whither) = if config.kafka.bootstrap_servers.is_empty() {
+        (format!("{dir}/*.jsonl"), format!("{dir}/{topic}.jsonl"), format!("--data {dir}"))
     } else {
         let broker = &identity.kafka_broker;
-        info!("records go to the Kafka broker {broker}, orders come from its topic {}", config.kafka.topics.orders);
-        info!("send more: {send} --broker {broker}");
+        (format!("the Kafka broker {broker}"), format!("its topic {topic}"), format!("--broker {broker}"))
+    };
+    let orders = options.orders.as_deref().map(|path| if path == "-" { "standard input" } else { path });
+    info!("records go to {records}, orders come from {}", orders.unwrap_or(&topic));
+    if orders.is_none() {
+        info!("send more: {program} send --mode batch --count 5{named} {whither}");
     }
 }

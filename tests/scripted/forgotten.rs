@@ -6,6 +6,8 @@ use bytes::BytesMut;
 use mokasim::bus::kafka::batch::{Stamp, Writer};
 use mokasim::bus::kafka::pool::Pool;
 
+const MAY_COME_TWICE: &str = "WARN topic events: a batch whose answer was lost cannot be looked for, and may come twice: ";
+
 /// Four requests are answered, of the fifth the answer is lost.
 fn one_lost() -> Vec<(ApiKey, Act)> {
     let mut script = vec![(Produce, Act::Serve); 4];
@@ -53,16 +55,25 @@ fn what_no_replica_has_yet_is_waited_for() {
     }
 }
 
+/// It is not over because a connection is lost meanwhile.
 #[test]
-fn that_replicas_do_not_follow_is_told() {
-    let mut broker = broker().forgetful().script(&one_lost());
-    broker.withheld = 60;
+fn that_replicas_do_not_follow_is_told_once_and_until_they_do() {
+    heard::listen();
+    let mut script = one_lost();
+    script.extend(vec![(ListOffsets, Act::Serve); 40]);
+    script.push((ListOffsets, Act::Cut));
+    let mut broker = broker().script(&script);
+    broker.withheld = 100;
     let mut writing = Writing::new(broker, 1);
     let mut reasons = Vec::new();
     writing.write_seeing(40, |writing| reasons.extend(writing.reason()));
     writing.check("replicas that do not follow");
+    assert!(writing.sim.broker.is_played());
     let expected = format!("topic {TOPIC}: NotEnoughReplicasAfterAppend (20)");
     assert_eq!((reasons.last(), writing.reason()), (Some(&expected), None));
+    let lines: Vec<String> = heard::lines().into_iter().filter(|line| line.contains("topic")).collect();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[1].starts_with(&format!("INFO topic {TOPIC}: records are taken again after ")), "{lines:#?}");
 }
 
 #[test]
@@ -107,15 +118,14 @@ fn a_log_that_may_not_be_read_holds_nothing_up() {
     assert!(!reasons.iter().any(|reason| reason.starts_with("topic")), "{reasons:?}");
     assert!(writing.sim.elapsed() < Duration::from_secs(2), "{:?}", writing.sim.elapsed());
     let lines: Vec<String> = heard::lines().into_iter().filter(|line| line.contains("topic")).collect();
-    let expected =
-        "WARN topic events: cannot be read (TopicAuthorizationFailed (29)), so a batch whose answer was lost may come twice";
-    assert_eq!(lines, [expected]);
+    assert_eq!(lines, [format!("{MAY_COME_TWICE}TopicAuthorizationFailed (29)")]);
 }
 
-/// What others write is read in pieces, and what has been deleted is passed over.
+/// What others write is read in pieces, and what has been deleted is passed over, and told.
 #[test]
 fn it_is_found_among_what_others_write() {
     for deletes in [false, true] {
+        heard::listen();
         let mut writing = Writing::new(broker().forgetful().script(&one_lost()), 1);
         writing.write(4);
         let ends: Vec<i64> = logs(&mut writing).iter().map(|log| log.end).collect();
@@ -131,6 +141,8 @@ fn it_is_found_among_what_others_write() {
         writing.write(40);
         let deleted = if deletes { ends.iter().sum::<i64>() } else { 0 };
         writing.check_but(deleted as usize, &format!("deletes: {deletes}"));
+        let told = heard::lines().iter().any(|line| line.starts_with(MAY_COME_TWICE));
+        assert_eq!(told, deletes);
         assert!(writing.sim.broker.count(Fetch) > 3, "{} pieces", writing.sim.broker.count(Fetch));
     }
 }

@@ -276,7 +276,7 @@ impl Producer {
             return false;
         }
         let timeout = cluster.settings().request_timeout;
-        let body = self.encode(version, timeout, identity, &parts);
+        let body = self.encode(version, timeout / 3 * 2, identity, &parts);
         match cluster.send_encoded::<ProduceRequest>(Owner::Producer, target, version, now + timeout, body) {
             Ok(ticket) => {
                 parts.iter().for_each(|(topic, index)| self.topics[*topic].partitions[*index].sent(ticket, broker));
@@ -310,6 +310,7 @@ impl Producer {
         parts
     }
 
+    /// The broker waits up to `timeout` for its replicas, and says then that they do not follow: sooner than it is taken for silent.
     fn encode(&mut self, version: i16, timeout: Duration, identity: Identity, parts: &[(usize, usize)]) -> Vec<Bytes> {
         let mut topics: Vec<TopicPart<'_>> = Vec::new();
         let mut parts = parts.iter().peekable();

@@ -89,6 +89,12 @@ impl<K: PartialEq> Told<K> {
         self.since
     }
 
+    /// What the log was told of the trouble that there is.
+    #[must_use]
+    pub const fn kind(&self) -> Option<&K> {
+        self.kind.as_ref()
+    }
+
     /// Whether there is trouble, said or not.
     #[must_use]
     pub const fn is_in_trouble(&self) -> bool {

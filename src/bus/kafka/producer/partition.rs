@@ -246,9 +246,9 @@ impl Partition {
         self.place.lose();
     }
 
-    /// The log begins at `start`.
-    pub(super) fn begins_at(&mut self, start: i64, now: Instant) {
-        self.place.begins_at(start, now);
+    /// The log begins at `start`. True when what was to be read has been deleted.
+    pub(super) fn begins_at(&mut self, start: i64, now: Instant) -> bool {
+        self.place.begins_at(start, now)
     }
 
     /// The log ends at `end`. A producer that has been silent for long may be forgotten.
@@ -355,6 +355,11 @@ impl Partition {
             Some((_, Some(since))) => (since, self.problem.map(|problem| Cause::Code(problem.code))),
         };
         cause.filter(|_| self.waiting_since.is_some_and(|waiting| has_lasted(waiting, since, now)))
+    }
+
+    /// Since when the oldest record, or those before it, have been waited for.
+    pub(super) const fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
     }
 
     /// Failures in a row.

@@ -83,11 +83,15 @@ impl Place {
         self.search = Some(Search::Lost);
     }
 
-    /// The log begins here.
-    pub(super) fn begins_at(&mut self, start: i64, now: Instant) {
+    /// The log begins here. True when what lay between has been deleted, unseen.
+    pub(super) fn begins_at(&mut self, start: i64, now: Instant) -> bool {
         self.is_asked = false;
-        self.found_out(self.offset.map_or(start, |offset| offset.max(start)), now);
         self.search = self.search.map(|_| Search::Begun);
+        let is_behind = self.offset.is_none_or(|offset| offset < start);
+        if is_behind {
+            self.found_out(start, now);
+        }
+        is_behind
     }
 
     /// The log ends here.

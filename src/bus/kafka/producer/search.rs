@@ -187,7 +187,12 @@ impl Producer {
             match told.find(|told| usize::try_from(told.partition_index) == Ok(part.index)) {
                 None => self.ask_anew(part, None, cluster, now),
                 Some(told) if told.error_code != 0 => self.refused_to_tell(part, told.error_code, cluster, now),
-                Some(told) if part.at == EARLIEST => self.partition_mut(part).begins_at(told.offset.max(0), now),
+                Some(told) if part.at == EARLIEST => {
+                    if self.partition_mut(part).begins_at(told.offset.max(0), now) {
+                        self.topics[part.topic]
+                            .is_unsearchable(&"the broker has deleted what followed the last one that arrived");
+                    }
+                }
                 Some(told) => self.partition_mut(part).ends_at(told.offset.max(0), now),
             }
         }

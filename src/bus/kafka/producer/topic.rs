@@ -18,7 +18,7 @@ pub(super) struct Topic {
     told: Told<Cause>,
     /// Records refused for good since the trouble began.
     lost: u64,
-    /// The log has been told that batches cannot be looked for in it.
+    /// The log has been told that a batch cannot be looked for.
     told_unsearchable: bool,
 }
 
@@ -51,10 +51,10 @@ impl Topic {
         }
     }
 
-    /// Batches whose answer was lost cannot be looked for. That is said once.
+    /// A batch whose answer was lost cannot be looked for. That is said once.
     pub(super) fn is_unsearchable(&mut self, why: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.told_unsearchable, true) {
-            log::warn!("topic {}: cannot be read ({why}), so a batch whose answer was lost may come twice", self.name);
+            log::warn!("topic {}: a batch whose answer was lost cannot be looked for, and may come twice: {why}", self.name);
         }
     }
 
@@ -68,7 +68,8 @@ impl Topic {
         let of_topic = self.problem.filter(|(code, since)| is_lasting(*code) || has_lasted(*since, connected_since, now));
         let mut partitions = self.partitions.iter();
         let of_partition = || partitions.find_map(|partition| partition.trouble(now, connected_since, &leader_since));
-        let Some(cause) = of_topic.map(|(code, _)| Cause::Code(code)).or_else(of_partition) else {
+        let cause = of_topic.map(|(code, _)| Cause::Code(code)).or_else(of_partition).or_else(|| self.unfinished());
+        let Some(cause) = cause else {
             self.recover(now);
             return None;
         };
@@ -77,6 +78,14 @@ impl Topic {
             log::warn!("topic {}: {cause}, trying again", self.name);
         }
         Some((cause, self.lost))
+    }
+
+    /// What was told and is not over: a record waits since before. That a leader is given time anew, after a connection was lost,
+    /// takes no record.
+    fn unfinished(&self) -> Option<Cause> {
+        let began_at = self.told.since()?;
+        let mut waiting = self.partitions.iter().filter_map(Partition::waiting_since);
+        self.told.kind().filter(|_| waiting.any(|since| since <= began_at)).copied()
     }
 
     fn recover(&mut self, now: Instant) {
