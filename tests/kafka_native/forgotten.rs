@@ -26,7 +26,7 @@ fn a_batch_whose_answer_was_lost_is_found_in_the_log() {
         let mut producer = Producer::new(buffers, [TOPIC], clock::now());
         let written = || cluster.consume(TOPIC, &[]).into_iter().map(|record| record.value).collect::<Vec<_>>();
         let mut pushed = Vec::new();
-        for round in 0..4 {
+        for round in 0..3 {
             for n in 0..RECORDS {
                 let value = format!("{round}-{n:02}");
                 let record = Record { key: b"", value: value.as_bytes(), timestamp_ms: LONG_AGO_MS, headers: &[] };

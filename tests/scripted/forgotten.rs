@@ -27,8 +27,8 @@ fn it_takes_no_record_twice_when_connections_break_without_end() {
 
 #[test]
 fn it_takes_no_record_twice_whatever_fails_besides() {
-    chaos(|| broker().forgetful(), failures_and_lost_answers, 10);
-    chaos(|| broker().of_2017().forgetful(), failures_and_lost_answers, 10);
+    chaos(100, || broker().forgetful(), failures_and_lost_answers, 10);
+    chaos(100, || broker().of_2017().forgetful(), failures_and_lost_answers, 10);
 }
 
 /// A batch is taken and answered with REQUEST_TIMED_OUT, the next one is acknowledged, and then the broker forgets both.

@@ -281,9 +281,9 @@ fn nothing_is_taken_before_partitions_are_known_and_no_more_than_there_is_room_f
     assert!(writing.producer.bytes() > BUFFER_BYTES - 200 && !writing.producer.has_room());
 }
 
-/// Plays random scripts, in a hurry: `act` draws what is done about a request, `cuts_max` bounds how often a connection breaks.
-fn chaos(broker: impl Fn() -> Broker, act: fn(&mut Xoshiro256PlusPlus) -> Act, cuts_max: usize) {
-    for seed in 0..200 {
+/// Plays so many random scripts, in a hurry: `act` draws what is done about a request, `cuts_max` bounds how often a connection breaks.
+fn chaos(runs: u64, broker: impl Fn() -> Broker, act: fn(&mut Xoshiro256PlusPlus) -> Act, cuts_max: usize) {
+    for seed in 0..runs {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let acts = random.random_range(0..40);
         let script: Vec<(ApiKey, Act)> = (0..acts).map(|_| (Produce, act(&mut random))).collect();
@@ -303,7 +303,7 @@ fn chaos(broker: impl Fn() -> Broker, act: fn(&mut Xoshiro256PlusPlus) -> Act, c
 
 #[test]
 fn failures_and_lost_answers_at_random_lose_and_double_no_record() {
-    chaos(broker, failures_and_lost_answers, 10);
+    chaos(200, broker, failures_and_lost_answers, 10);
 }
 
 fn failures_and_lost_answers(random: &mut Xoshiro256PlusPlus) -> Act {
@@ -326,7 +326,7 @@ fn failures_and_lost_sequences_at_random_lose_and_double_no_record() {
         1..3 => Act::Fail(CODES[random.random_range(0..CODES.len())]),
         _ => Act::Delay(Duration::from_millis(random.random_range(0..5_000))),
     };
-    chaos(broker, act, 0);
+    chaos(200, broker, act, 0);
 }
 
 #[test]
