@@ -45,7 +45,8 @@ watch_for() { # SECONDS: until the factory works, and never are there two
     done
 }
 watch_for 65
-first=$(pgrep -o -x mokasim-cron) || fail "no process of it, though it serves"
+wait_for 65 "the process that serves" pgrep -x mokasim-cron
+first=$(pgrep -o -x mokasim-cron)
 
 # Another member has a part of the work: it, and the broker, would notice a rebalance.
 (cd "$WORK/other" && exec "$MUSL" run --config config.toml --log-target terminal 2>"$WORK/other.log") &
