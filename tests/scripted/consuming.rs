@@ -3,7 +3,7 @@
 use crate::scripted::heard;
 use crate::scripted::sim::{self, Sim, Way};
 use crate::scripted::tcp::Served;
-use crate::scripted::{Act, Broker, Script};
+use crate::scripted::{Act, BROKEN_ANSWERS, Broker, Script};
 use kafka_protocol::messages::ApiKey::{self, *};
 use mokasim::bus::kafka::consumer::Consumer;
 use mokasim::bus::kafka::fetch::FetchSettings;
@@ -204,26 +204,11 @@ fn survives(modern: bool, script: Script<'_>, what: &str) {
 
 #[test]
 fn broken_answers_cost_the_connection_and_nothing_else() {
-    let acts = [
-        Act::Cut,
-        Act::ServeAndCut,
-        Act::HalfAnswer,
-        Act::WrongCorrelation,
-        Act::Silence,
-        Act::Delay(Duration::from_secs(3)),
-        Act::Delay(Duration::from_secs(40)),
-        Act::Length(i32::MAX),
-        Act::Length(-1),
-        Act::Length(2),
-        Act::Body(&[]),
-        Act::Body(&[0xff; 40]),
-        Act::Body(&[0; 40]),
-    ];
     let of_both = [ApiVersions, Metadata, FindCoordinator, OffsetFetch, ListOffsets, Fetch, OffsetCommit];
     let classic = of_both.into_iter().chain([JoinGroup, SyncGroup, Heartbeat]).map(|api| (api, false));
     let modern = of_both.into_iter().chain([ConsumerGroupHeartbeat]).map(|api| (api, true));
     for (api, modern) in classic.chain(modern) {
-        for act in &acts {
+        for act in &BROKEN_ANSWERS {
             let what = format!("{act:?} for {api:?}, modern {modern}");
             survives(modern, &[(api, act.clone())], &what);
         }

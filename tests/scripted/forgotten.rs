@@ -79,21 +79,7 @@ fn that_replicas_do_not_follow_is_told_once_and_until_they_do() {
 #[test]
 fn every_error_code_and_broken_answer_of_the_search_is_survived() {
     let codes = (-1..=120).filter(|code| *code != 0).map(Act::Fail);
-    let broken = [
-        Act::Cut,
-        Act::ServeAndCut,
-        Act::HalfAnswer,
-        Act::WrongCorrelation,
-        Act::Silence,
-        Act::Delay(Duration::from_secs(3)),
-        Act::Delay(Duration::from_secs(40)),
-        Act::Length(i32::MAX),
-        Act::Length(2),
-        Act::Body(&[]),
-        Act::Body(&[0xff; 40]),
-        Act::Body(&[0; 40]),
-    ];
-    for act in codes.chain(broken) {
+    for act in codes.chain(BROKEN_ANSWERS) {
         for api in [ListOffsets, Fetch] {
             let mut script = one_lost();
             script.extend([(api, act.clone()), (api, act.clone())]);

@@ -51,6 +51,23 @@ pub(crate) enum Act {
     Body(&'static [u8]),
 }
 
+/// What costs a client its connection, whatever it asked.
+pub(crate) const BROKEN_ANSWERS: [Act; 13] = [
+    Act::Cut,
+    Act::ServeAndCut,
+    Act::HalfAnswer,
+    Act::WrongCorrelation,
+    Act::Silence,
+    Act::Delay(Duration::from_secs(3)),
+    Act::Delay(Duration::from_secs(40)),
+    Act::Length(i32::MAX),
+    Act::Length(-1),
+    Act::Length(2),
+    Act::Body(&[]),
+    Act::Body(&[0xff; 40]),
+    Act::Body(&[0; 40]),
+];
+
 /// The n-th request of an API takes the n-th row of that API; what has no row is served.
 pub(crate) type Script<'a> = &'a [(ApiKey, Act)];
 

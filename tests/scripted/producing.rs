@@ -4,7 +4,7 @@ mod forgotten;
 
 use crate::scripted::heard;
 use crate::scripted::sim::{Sim, Way};
-use crate::scripted::{Act, Broker, Script};
+use crate::scripted::{Act, BROKEN_ANSWERS, Broker, Script};
 use kafka_protocol::messages::ApiKey::{self, *};
 use mokasim::bus::kafka::batch::Record;
 use mokasim::bus::kafka::inflate::Codec;
@@ -203,23 +203,8 @@ fn every_error_code_before_the_first_record_is_survived() {
 
 #[test]
 fn broken_answers_cost_the_connection_and_no_record() {
-    let acts = [
-        Act::Cut,
-        Act::ServeAndCut,
-        Act::HalfAnswer,
-        Act::WrongCorrelation,
-        Act::Silence,
-        Act::Delay(Duration::from_secs(3)),
-        Act::Delay(Duration::from_secs(40)),
-        Act::Length(i32::MAX),
-        Act::Length(-1),
-        Act::Length(2),
-        Act::Body(&[]),
-        Act::Body(&[0xff; 40]),
-        Act::Body(&[0; 40]),
-    ];
     for api in [ApiVersions, Metadata, InitProducerId, Produce] {
-        for act in &acts {
+        for act in &BROKEN_ANSWERS {
             for nth in 0..3 {
                 let mut script = vec![(api, Act::Serve); if api == Produce { nth } else { 0 }];
                 script.push((api, act.clone()));

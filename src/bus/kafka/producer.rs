@@ -276,6 +276,7 @@ impl Producer {
             return false;
         }
         let timeout = cluster.settings().request_timeout;
+        // The broker says that its replicas do not follow before it is taken for silent.
         let body = self.encode(version, timeout / 3 * 2, identity, &parts);
         match cluster.send_encoded::<ProduceRequest>(Owner::Producer, target, version, now + timeout, body) {
             Ok(ticket) => {
@@ -310,8 +311,14 @@ impl Producer {
         parts
     }
 
-    /// The broker waits up to `timeout` for its replicas, and says then that they do not follow: sooner than it is taken for silent.
-    fn encode(&mut self, version: i16, timeout: Duration, identity: Identity, parts: &[(usize, usize)]) -> Vec<Bytes> {
+    /// The request; the broker waits up to `replica_timeout` for its replicas.
+    fn encode(
+        &mut self,
+        version: i16,
+        replica_timeout: Duration,
+        identity: Identity,
+        parts: &[(usize, usize)],
+    ) -> Vec<Bytes> {
         let mut topics: Vec<TopicPart<'_>> = Vec::new();
         let mut parts = parts.iter().peekable();
         for (number, topic) in self.topics.iter_mut().enumerate() {
@@ -323,7 +330,7 @@ impl Producer {
                 topics.push(TopicPart { name: &topic.name, id: topic.id, batches });
             }
         }
-        request::encode(version, timeout.as_millis() as i32, &topics)
+        request::encode(version, replica_timeout.as_millis() as i32, &topics)
     }
 
     // ---- answers ---------------------------------------------------------------------------------------------------

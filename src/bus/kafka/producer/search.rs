@@ -190,7 +190,7 @@ impl Producer {
                 Some(told) if part.at == EARLIEST => {
                     if self.partition_mut(part).begins_at(told.offset.max(0), now) {
                         self.topics[part.topic]
-                            .is_unsearchable(&"the broker has deleted what followed the last one that arrived");
+                            .tell_unsearchable(&"the broker has deleted what followed the last one that arrived");
                     }
                 }
                 Some(told) => self.partition_mut(part).ends_at(told.offset.max(0), now),
@@ -273,7 +273,7 @@ impl Producer {
 
     fn give_up(&mut self, part: Part, why: &dyn std::fmt::Display, now: Instant) {
         let topic = &mut self.topics[part.topic];
-        topic.is_unsearchable(why);
+        topic.tell_unsearchable(why);
         topic.partitions[part.index].give_up_search(now);
     }
 

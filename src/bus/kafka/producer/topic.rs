@@ -52,7 +52,7 @@ impl Topic {
     }
 
     /// A batch whose answer was lost cannot be looked for. That is said once.
-    pub(super) fn is_unsearchable(&mut self, why: &dyn std::fmt::Display) {
+    pub(super) fn tell_unsearchable(&mut self, why: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.told_unsearchable, true) {
             log::warn!("topic {}: a batch whose answer was lost cannot be looked for, and may come twice: {why}", self.name);
         }
